@@ -1,0 +1,686 @@
+//! What one Envoy holds, as its evidence shows it.
+//!
+//! The types follow `envoy.admin.v3` and `envoy.config.*.v3`, reduced to what is priced, attributed or referred to.
+
+use super::source::Span;
+use super::weight::Weight;
+
+/// Milliseconds since the Unix epoch, as `last_updated` gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMs(pub i64);
+
+/// Where a resource stands in Envoy's life cycle, as the dump says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// From the bootstrap.
+    Static,
+    /// In use.
+    Active,
+    /// Built, waiting for its dependencies.
+    Warming,
+    /// Replaced or removed, kept until the drain timer ends. The dump shows one generation per name at most (≥ 1.13).
+    Draining,
+    /// Rejected: only the failed configuration is kept for the dump.
+    Error,
+}
+
+impl State {
+    /// The lower-case word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Active => "active",
+            Self::Warming => "warming",
+            Self::Draining => "draining",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What every resource of a dump has: identity, version, place and weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// The resource's name; empty when the dump has none.
+    pub name: Box<str>,
+    /// Life-cycle state.
+    pub state: State,
+    /// `version_info` of the wrapper; empty when absent.
+    pub version: Box<str>,
+    /// `last_updated` of the wrapper: for a listener the time its update was received.
+    pub last_updated: Option<UnixMs>,
+    /// Place of the element in its document (wrapper included).
+    pub span: Span,
+    /// Weight of the resource proper (wrapper excluded).
+    pub weight: Weight,
+    /// xxh3-64 of the resource's text, for "the same everywhere?" questions. Sensitive to whitespace and key order.
+    pub text_hash: u64,
+}
+
+/// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Payload {
+    /// What it holds.
+    pub kind: PayloadKind,
+    /// xxh3-64 of the bytes as written.
+    pub hash: u64,
+    /// Length of the string as written (base64 for bytes fields).
+    pub len_bytes: u32,
+}
+
+/// The kinds of [`Payload`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PayloadKind {
+    /// A certificate chain.
+    CertificateChain,
+    /// A CA bundle (`trusted_ca`).
+    CaBundle,
+    /// Lua source.
+    Lua,
+    /// A Wasm module.
+    Wasm,
+    /// Another long inline string (JWKS, descriptor sets, direct response bodies).
+    Other,
+}
+
+/// One secret reference of a TLS context.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SecretRef {
+    /// In the resource itself.
+    Inline(Payload),
+    /// Over SDS, by name.
+    Sds(Box<str>),
+    /// From a file on the proxy's disk.
+    File,
+}
+
+/// An upstream or downstream TLS context. Each one parses its own certificates and CA bundle; Envoy shares none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsContext {
+    /// Certificates it presents.
+    pub certificates: Vec<SecretRef>,
+    /// CA bundles it validates with.
+    pub validation: Vec<SecretRef>,
+    /// SANs it matches.
+    pub san_matchers: u32,
+    /// ALPN protocols.
+    pub alpn_protocols: u32,
+}
+
+/// An access logger or listener filter or any other extension, by the type of its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// The name given in the configuration.
+    pub name: Box<str>,
+    /// Full type of its configuration without `type.googleapis.com/`, the inner one for a `TypedStruct`;
+    /// empty when there is none.
+    pub type_name: Box<str>,
+    /// Weight of its configuration.
+    pub weight: Weight,
+    /// Long strings inside.
+    pub payloads: Vec<Payload>,
+    /// The configuration arrives by ECDS.
+    pub config_discovery: bool,
+    /// Wasm: the `vm_id`, which with the code decides what VMs are shared.
+    pub vm_id: Box<str>,
+}
+
+/// Where an HTTP connection manager takes its routes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteSource {
+    /// Nothing recognisable.
+    None,
+    /// `route_config` in the listener: compiled once per chain and generation, never shared.
+    Inline(Box<RouteTable>),
+    /// `rds`: shared by name and config source.
+    Rds(Box<str>),
+    /// `scoped_routes`.
+    Scoped,
+}
+
+/// An HTTP connection manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConnectionManager {
+    /// `stat_prefix`: its stats are shared by that name.
+    pub stat_prefix: Box<str>,
+    /// Routes.
+    pub routes: RouteSource,
+    /// HTTP filters in order.
+    pub http_filters: Vec<Extension>,
+    /// Access loggers.
+    pub access_logs: Vec<Extension>,
+    /// Upgrade configurations.
+    pub upgrades: u32,
+    /// Tracing is configured.
+    pub tracing: bool,
+}
+
+/// A network filter of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFilter {
+    /// Its configuration.
+    pub extension: Extension,
+    /// Set for an HTTP connection manager.
+    pub hcm: Option<Box<HttpConnectionManager>>,
+    /// Clusters it names itself (`tcp_proxy`, redis, thrift …).
+    pub clusters: Vec<Box<str>>,
+    /// Access loggers of the filter itself (`tcp_proxy`); the connection manager's own are in `hcm`.
+    pub access_logs: Vec<Extension>,
+    /// `stat_prefix` of the filter.
+    pub stat_prefix: Box<str>,
+}
+
+/// One filter chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterChain {
+    /// Its name; often empty.
+    pub name: Box<str>,
+    /// It is the `default_filter_chain`.
+    pub is_default: bool,
+    /// Server names it matches (SNI).
+    pub server_names: Vec<Box<str>>,
+    /// Network filters in order.
+    pub filters: Vec<NetworkFilter>,
+    /// Downstream TLS, if any.
+    pub tls: Option<TlsContext>,
+    /// The transport socket's configuration.
+    pub transport_socket: Option<Extension>,
+    /// Weight of the whole chain.
+    pub weight: Weight,
+    /// Length as written, in bytes.
+    pub len_bytes: u64,
+    /// xxh3-64 over everything but name and match: chains equal here could be one chain.
+    pub body_hash: u64,
+    /// xxh3-64 over the filters alone.
+    pub filters_hash: u64,
+}
+
+/// A listener in one of its states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Identity, state, place, weight.
+    pub meta: Meta,
+    /// `address:port`, a pipe's path, or empty.
+    pub address: Box<str>,
+    /// Further addresses.
+    pub additional_addresses: u32,
+    /// False when the listener does not bind its port (Istio's virtual listeners).
+    pub bound: bool,
+    /// UDP or QUIC.
+    pub udp: bool,
+    /// `INBOUND`, `OUTBOUND` or empty.
+    pub direction: Box<str>,
+    /// Filter chains, the default one last.
+    pub chains: Vec<FilterChain>,
+    /// Listener filters.
+    pub listener_filters: Vec<Extension>,
+    /// Access loggers of the listener itself.
+    pub access_logs: Vec<Extension>,
+    /// The details of `error_state`, when there is one.
+    pub error: Option<Box<str>>,
+    /// The owner written into metadata by a control plane, if any.
+    pub owner: Option<Owner>,
+}
+
+/// Routes of one virtual host by how they match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RouteCounts {
+    /// `prefix` and `path_separated_prefix`.
+    pub prefix: u32,
+    /// `path`.
+    pub path: u32,
+    /// `safe_regex` and the older `regex`.
+    pub regex: u32,
+    /// Anything else.
+    pub other: u32,
+    /// Header matchers over all routes.
+    pub header_matchers: u32,
+    /// Query parameter matchers over all routes.
+    pub query_matchers: u32,
+    /// Redirects.
+    pub redirects: u32,
+    /// Direct responses.
+    pub direct_responses: u32,
+    /// Cluster entries of weighted clusters.
+    pub weighted_clusters: u32,
+    /// `typed_per_filter_config` entries over routes, weighted clusters and the virtual host.
+    pub per_filter_configs: u32,
+    /// Retry policies.
+    pub retry_policies: u32,
+    /// Header additions and removals.
+    pub header_changes: u32,
+    /// Hash policies.
+    pub hash_policies: u32,
+    /// Request mirror policies.
+    pub mirrors: u32,
+    /// Rate limits.
+    pub rate_limits: u32,
+}
+
+impl RouteCounts {
+    /// All routes.
+    pub fn total(&self) -> u32 {
+        self.prefix + self.path + self.regex + self.other
+    }
+}
+
+/// One virtual host of a route table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualHost {
+    /// Its name.
+    pub name: Box<str>,
+    /// Number of domains.
+    pub domains: u32,
+    /// Bytes of all domains.
+    pub domain_bytes: u32,
+    /// Routes by matcher.
+    pub routes: RouteCounts,
+    /// Names of the clusters its routes lead to, each once, in order of appearance.
+    pub clusters: Vec<Box<str>>,
+    /// A route picks its cluster from a header or a plugin, so any cluster may be reached.
+    pub dynamic_cluster: bool,
+    /// The owner written into metadata by a control plane, if any.
+    pub owner: Option<Owner>,
+    /// Weight.
+    pub weight: Weight,
+    /// Offset of the virtual host in its document, relative to the table's span.
+    pub offset_in_table: u64,
+    /// Length as written, in bytes.
+    pub len_bytes: u64,
+    /// xxh3-64 of its text without the leading name, for families of equal virtual hosts.
+    pub text_hash: u64,
+}
+
+/// A route configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTable {
+    /// Identity; `State::Static` for inline tables, `State::Active` for RDS.
+    pub meta: Meta,
+    /// Virtual hosts.
+    pub virtual_hosts: Vec<VirtualHost>,
+    /// Filled by VHDS.
+    pub vhds: bool,
+    /// Clusters named outside the virtual hosts (request mirroring, cluster specifier plugins' defaults).
+    pub clusters: Vec<Box<str>>,
+}
+
+/// How a cluster finds its hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// `STATIC`.
+    Static,
+    /// `STRICT_DNS`.
+    StrictDns,
+    /// `LOGICAL_DNS`.
+    LogicalDns,
+    /// `EDS`.
+    Eds,
+    /// `ORIGINAL_DST`.
+    OriginalDst,
+    /// `cluster_type` with the extension's name (aggregate, dynamic forward proxy …).
+    Custom(Box<str>),
+}
+
+/// Load-balancing policy with the parameters that size its tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadBalancing {
+    /// The policy's own word: `ROUND_ROBIN`, `RING_HASH` …, or the type of a `load_balancing_policy`.
+    pub policy: Box<str>,
+    /// Minimum ring size, when given.
+    pub minimum_ring_size: Option<u64>,
+    /// Maximum ring size, when given.
+    pub maximum_ring_size: Option<u64>,
+    /// Maglev table size, when given.
+    pub table_size: Option<u64>,
+    /// Subset selectors.
+    pub subset_selectors: u32,
+    /// Locality-weighted balancing.
+    pub locality_weighted: bool,
+}
+
+/// Hosts of a cluster, inline or from an endpoint set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HostCounts {
+    /// Endpoints.
+    pub hosts: u32,
+    /// Locality groups.
+    pub localities: u32,
+    /// Distinct priorities (0 without endpoints).
+    pub priorities: u32,
+    /// The weights of the hosts differ.
+    pub weights_differ: bool,
+    /// Endpoints with metadata.
+    pub with_metadata: u32,
+    /// Bytes of addresses.
+    pub address_bytes: u32,
+}
+
+/// A cluster in one of its states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Identity, state, place, weight.
+    pub meta: Meta,
+    /// How it finds hosts.
+    pub discovery: Discovery,
+    /// The name asked for over EDS: `service_name`, or the cluster's own.
+    pub eds_service_name: Box<str>,
+    /// `alt_stat_name`, when given: its stats are kept under that name.
+    pub alt_stat_name: Box<str>,
+    /// Policy.
+    pub lb: LoadBalancing,
+    /// Inline endpoints.
+    pub inline_hosts: HostCounts,
+    /// TLS contexts: the transport socket's and one per transport socket match.
+    pub tls: Vec<TlsContext>,
+    /// Entries of `transport_socket_matches`.
+    pub transport_socket_matches: u32,
+    /// Active health checks.
+    pub health_checks: u32,
+    /// Outlier detection.
+    pub outlier_detection: bool,
+    /// Circuit-breaker thresholds given.
+    pub circuit_breakers: u32,
+    /// Thresholds with `track_remaining`.
+    pub track_remaining: u32,
+    /// `typed_extension_protocol_options` has HTTP protocol options.
+    pub http_protocol_options: bool,
+    /// HTTP/2 to the upstream, explicit or by the older fields.
+    pub http2: bool,
+    /// Upstream network filters.
+    pub filters: Vec<Extension>,
+    /// Upstream HTTP filters.
+    pub http_filters: Vec<Extension>,
+    /// Clusters of an aggregate cluster.
+    pub children: Vec<Box<str>>,
+    /// Bytes of metadata strings.
+    pub has_metadata: bool,
+    /// The owner written into metadata by a control plane, if any.
+    pub owner: Option<Owner>,
+}
+
+/// One `ClusterLoadAssignment` of the dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSet {
+    /// Identity (`cluster_name`), place, weight.
+    pub meta: Meta,
+    /// Hosts.
+    pub hosts: HostCounts,
+}
+
+/// What a secret holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretKind {
+    /// Certificate and key.
+    TlsCertificate,
+    /// CA bundle and matchers.
+    ValidationContext,
+    /// Session ticket keys.
+    SessionTicketKeys,
+    /// Generic.
+    Generic,
+    /// Not shown (a warming secret, or a redacted one).
+    Unknown,
+}
+
+/// A secret, never its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Identity, state, place, weight.
+    pub meta: Meta,
+    /// Kind.
+    pub kind: SecretKind,
+    /// Certificate chain and CA bundle strings.
+    pub payloads: Vec<Payload>,
+}
+
+/// An ECDS resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionConfig {
+    /// Identity, state, place, weight.
+    pub meta: Meta,
+    /// Configuration.
+    pub extension: Extension,
+}
+
+/// A scoped route configuration or a group of inline ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedRoutes {
+    /// Identity, place, weight.
+    pub meta: Meta,
+    /// Scopes.
+    pub scopes: u32,
+    /// Route tables the scopes name.
+    pub route_tables: Vec<Box<str>>,
+}
+
+/// What the bootstrap says about stats and deferral.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatsConfig {
+    /// `stats_matcher.reject_all`.
+    pub reject_all: bool,
+    /// `stats_matcher.inclusion_list`: patterns as (kind, text), where kind is `prefix`, `suffix`, `exact`,
+    /// `contains` or `regex`.
+    pub inclusion: Option<Vec<(Box<str>, Box<str>)>>,
+    /// `stats_matcher.exclusion_list`.
+    pub exclusion: Option<Vec<(Box<str>, Box<str>)>>,
+    /// Tag extraction rules.
+    pub stats_tags: u32,
+    /// Deferred creation of per-cluster stats (≥ 1.27).
+    pub deferred_stats: bool,
+    /// Deferred creation of clusters on workers (≥ 1.28).
+    pub deferred_clusters: bool,
+    /// Stats sinks.
+    pub sinks: u32,
+}
+
+/// The bootstrap section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// Place and weight; the name is empty.
+    pub meta: Meta,
+    /// Weight of the node's extension list and metadata alone, which every dump carries.
+    pub node_weight: Weight,
+    /// Static clusters and listeners it defines.
+    pub static_clusters: u32,
+    /// Static listeners.
+    pub static_listeners: u32,
+    /// Clusters named by the bootstrap itself (ADS, tracing, stats sinks), which therefore are in use.
+    pub clusters: Vec<Box<str>>,
+    /// Secrets named by static resources.
+    pub stats: StatsConfig,
+    /// `dynamic_resources.ads_config` and the like are present.
+    pub uses_ads: bool,
+    /// Overload manager, watchdog and the like.
+    pub overload_manager: bool,
+}
+
+/// Who a resource belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner {
+    /// Kubernetes namespace, or empty.
+    pub namespace: Box<str>,
+    /// Service, route or other owner's name, or empty.
+    pub name: Box<str>,
+    /// `Service`, `VirtualService`, `HTTPRoute` …, or empty.
+    pub kind: Box<str>,
+}
+
+/// The node that wrote the dump.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    /// `node.id`.
+    pub id: Box<str>,
+    /// `node.cluster`.
+    pub cluster: Box<str>,
+    /// Istio: the workload's name.
+    pub workload: Box<str>,
+    /// The workload's namespace.
+    pub namespace: Box<str>,
+    /// Istio's version.
+    pub istio_version: Box<str>,
+    /// User agent version as `major.minor.patch`, when the bootstrap has it.
+    pub envoy_version: Box<str>,
+}
+
+/// `/server_info`, as far as the model needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerInfo {
+    /// The raw version string: `commit/1.40.0/Clean/RELEASE/BoringSSL`.
+    pub version: Box<str>,
+    /// `LIVE`, `DRAINING` …
+    pub state: Box<str>,
+    /// Worker threads.
+    pub concurrency: Option<u32>,
+    /// `--drain-time-s`.
+    pub drain_time_s: Option<u64>,
+    /// `Gradual` or `Immediate`.
+    pub drain_strategy: Box<str>,
+    /// `--parent-shutdown-time-s`.
+    pub parent_shutdown_time_s: Option<u64>,
+    /// Uptime of this epoch.
+    pub uptime_s: Option<u64>,
+    /// Node.
+    pub node: Node,
+}
+
+/// `/memory`, all in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Live bytes.
+    pub allocated: u64,
+    /// Heap, with what was returned to the system.
+    pub heap_size: Option<u64>,
+    /// Returned to the system.
+    pub pageheap_unmapped: Option<u64>,
+    /// Free, but still mapped.
+    pub pageheap_free: Option<u64>,
+    /// Per-thread and per-CPU caches.
+    pub total_thread_cache: Option<u64>,
+    /// Physical bytes by the allocator's own account (≥ 1.14).
+    pub physical: Option<u64>,
+}
+
+/// What `/stats` tells about memory and draining, in whichever format it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Lines (text, Prometheus) or entries (JSON).
+    pub lines: u64,
+    /// `listener_manager.total_listeners_active`.
+    pub listeners_active: Option<u64>,
+    /// `listener_manager.total_listeners_warming`.
+    pub listeners_warming: Option<u64>,
+    /// `listener_manager.total_listeners_draining`: every generation.
+    pub listeners_draining: Option<u64>,
+    /// `listener_manager.total_filter_chains_draining`.
+    pub filter_chains_draining: Option<u64>,
+    /// `listener_manager.listener_modified`.
+    pub listener_modified: Option<u64>,
+    /// `listener_manager.listener_in_place_updated`.
+    pub listener_in_place_updated: Option<u64>,
+    /// `listener_manager.listener_added`.
+    pub listener_added: Option<u64>,
+    /// `listener_manager.listener_removed`.
+    pub listener_removed: Option<u64>,
+    /// `listener_manager.lds.update_rejected` and `cluster_manager.cds.update_rejected`.
+    pub updates_rejected: Option<u64>,
+    /// `cluster_manager.active_clusters`.
+    pub active_clusters: Option<u64>,
+    /// `cluster_manager.warming_clusters`.
+    pub warming_clusters: Option<u64>,
+    /// `server.memory_allocated`; refreshed only when stats are flushed.
+    pub memory_allocated: Option<u64>,
+    /// `server.memory_heap_size`.
+    pub memory_heap_size: Option<u64>,
+    /// `server.memory_physical_size`.
+    pub memory_physical_size: Option<u64>,
+    /// `server.concurrency`.
+    pub concurrency: Option<u64>,
+    /// Requests or connections per cluster: `upstream_rq_total` + `upstream_cx_total`, for clusters that have any stat.
+    pub cluster_traffic: Vec<(Box<str>, u64)>,
+}
+
+/// Hosts and circuit breakers of `/clusters`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// Cluster.
+    pub name: Box<str>,
+    /// Hosts listed.
+    pub hosts: u32,
+    /// Total requests over all hosts.
+    pub requests: u64,
+}
+
+/// One TLS context of `/certs`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CertificateEntry {
+    /// Serial numbers of the chain.
+    pub chain_serials: Vec<Box<str>>,
+    /// Serial numbers of the CA certificates.
+    pub ca_serials: Vec<Box<str>>,
+}
+
+/// A section or resource type this build does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// Full type, or the key it stood under.
+    pub type_name: Box<str>,
+    /// Elements.
+    pub count: u64,
+    /// Bytes as written.
+    pub bytes: u64,
+    /// First place.
+    pub span: Span,
+}
+
+/// `version_info` of the sections, as the dump has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SectionVersions {
+    /// `ListenersConfigDump.version_info`.
+    pub listeners: Box<str>,
+    /// `ClustersConfigDump.version_info`.
+    pub clusters: Box<str>,
+}
+
+/// Everything the evidence shows of one proxy at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proxy {
+    /// How the report calls it: the workload's name where it is known, else the input's label.
+    pub label: String,
+    /// Node.
+    pub node: Node,
+    /// Listeners.
+    pub listeners: Vec<Listener>,
+    /// Clusters.
+    pub clusters: Vec<Cluster>,
+    /// Route tables of the routes section, inline ones included.
+    pub route_tables: Vec<RouteTable>,
+    /// Scoped routes.
+    pub scoped_routes: Vec<ScopedRoutes>,
+    /// Endpoint sets.
+    pub endpoint_sets: Vec<EndpointSet>,
+    /// Secrets.
+    pub secrets: Vec<Secret>,
+    /// ECDS resources.
+    pub extension_configs: Vec<ExtensionConfig>,
+    /// Bootstrap.
+    pub bootstrap: Option<Bootstrap>,
+    /// Versions of the sections.
+    pub versions: SectionVersions,
+    /// Sections this build does not know.
+    pub unknown: Vec<Unknown>,
+    /// `/server_info`.
+    pub server_info: Option<ServerInfo>,
+    /// `/memory`.
+    pub memory: Option<Memory>,
+    /// `/stats`.
+    pub stats: Option<Stats>,
+    /// `/clusters`.
+    pub cluster_statuses: Option<Vec<ClusterStatus>>,
+    /// Number of listeners in `/listeners`.
+    pub listener_statuses: Option<u64>,
+    /// `/certs`.
+    pub certificates: Option<Vec<CertificateEntry>>,
+    /// `/init_dump`: (manager, targets not ready).
+    pub init_targets: Option<Vec<(Box<str>, Vec<Box<str>>)>>,
+    /// The dump was made by a control plane (what it would send), not by Envoy.
+    pub expected_only: bool,
+}

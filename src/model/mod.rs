@@ -1,0 +1,8 @@
+//! Plain data of the field: what a proxy holds, without any trace of how it was read or will be shown.
+//!
+//! Nothing here knows JSON, files or prices. A type may hold less than its namesake in Envoy's API, never more.
+
+pub mod envoy;
+pub mod problem;
+pub mod source;
+pub mod weight;

@@ -1,0 +1,79 @@
+//! How much a message weighs, independent of spelling and whitespace.
+
+/// Counts over one message and everything below it, taken while reading.
+///
+/// Envoy keeps the protobuf of every resource for its dump; what that costs depends on how many messages, strings and
+/// repeated fields there are, not on how the JSON was indented. `snake_case` and `lowerCamelCase`, pretty and minified
+/// text of one resource give equal weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Weight {
+    /// JSON objects: messages, and maps.
+    pub messages: u32,
+    /// JSON arrays: repeated fields.
+    pub lists: u32,
+    /// Elements of arrays that are scalars or strings.
+    pub list_items: u32,
+    /// Object keys of any kind.
+    pub fields: u32,
+    /// String values.
+    pub strings: u32,
+    /// Bytes of string values after unescaping (base64 counts as written).
+    pub string_bytes: u64,
+    /// String values longer than 22 bytes, which libc++'s `std::string` keeps on the heap.
+    pub long_strings: u32,
+    /// Bytes of those long strings.
+    pub long_string_bytes: u64,
+    /// Numbers and booleans.
+    pub scalars: u32,
+    /// `google.protobuf.Any` values, counted by their `@type`.
+    pub anys: u32,
+}
+
+impl Weight {
+    /// A rough size of the message on the wire, in bytes: contents plus a tag and length per field.
+    pub fn wire_bytes(&self) -> u64 {
+        self.string_bytes + 3 * u64::from(self.fields) + 2 * u64::from(self.list_items)
+    }
+}
+
+impl std::ops::Add for Weight {
+    type Output = Self;
+    fn add(self, o: Self) -> Self {
+        Self {
+            messages: self.messages + o.messages,
+            lists: self.lists + o.lists,
+            list_items: self.list_items + o.list_items,
+            fields: self.fields + o.fields,
+            strings: self.strings + o.strings,
+            string_bytes: self.string_bytes + o.string_bytes,
+            long_strings: self.long_strings + o.long_strings,
+            long_string_bytes: self.long_string_bytes + o.long_string_bytes,
+            scalars: self.scalars + o.scalars,
+            anys: self.anys + o.anys,
+        }
+    }
+}
+
+impl std::ops::Sub for Weight {
+    type Output = Self;
+    fn sub(self, o: Self) -> Self {
+        Self {
+            messages: self.messages - o.messages,
+            lists: self.lists - o.lists,
+            list_items: self.list_items - o.list_items,
+            fields: self.fields - o.fields,
+            strings: self.strings - o.strings,
+            string_bytes: self.string_bytes - o.string_bytes,
+            long_strings: self.long_strings - o.long_strings,
+            long_string_bytes: self.long_string_bytes - o.long_string_bytes,
+            scalars: self.scalars - o.scalars,
+            anys: self.anys - o.anys,
+        }
+    }
+}
+
+impl std::iter::Sum for Weight {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), |a, b| a + b)
+    }
+}
