@@ -1,10 +1,84 @@
 //! The command line: opens the doors between the rooms and prints. Only this room prints.
 
+mod output;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+pub use output::{Format, OutputArgs};
+
+/// Exit codes (contract): the same for every `-o`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Ran.
+    Ok = 0,
+    /// A gate failed.
+    Gate = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Input missing, unreadable or not recognised.
+    Input = 3,
+    /// Output could not be written.
+    Output = 4,
+}
+
+/// Why a command ended early; printed as one line on stderr.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What to print after `error: `.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of the given kind.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  meshdump analyze config_dump.json.gz                  what is in it, what it costs, what is leaking
+  meshdump analyze bug-report.tar.gz --limit 512Mi      a whole bundle, against a memory limit
+  kubectl exec POD -c istio-proxy -- pilot-agent request GET config_dump | meshdump analyze -
+
+Exit codes: 0 ran, 1 a gate failed, 2 usage, 3 input missing or not recognised, 4 output not written";
+
+#[derive(Debug, Parser)]
+#[command(name = "meshdump", version, about = "Where the memory of a service mesh went, from the evidence you already have", after_long_help = EXAMPLES, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
 /// Runs the tool on `args` (with the program's name first) and returns the exit code of the contract:
 /// 0 ran, 1 a gate failed, 2 usage, 3 input, 4 output.
-pub fn main(_args: impl Iterator<Item = OsString>) -> ExitCode {
-    ExitCode::from(2)
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // clap prints help and version on stdout with exit 0, errors on stderr with exit 2
+            let code = e.exit_code();
+            return if e.print().is_err() { exit(Exit::Output) } else { ExitCode::from(code as u8) };
+        }
+    };
+    let result: Result<Exit, Failure> = match cli.command {};
+    match result {
+        Ok(code) => exit(code),
+        Err(failure) => {
+            output::error_line(&failure.message);
+            exit(failure.exit)
+        }
+    }
+}
+
+fn exit(code: Exit) -> ExitCode {
+    ExitCode::from(code as u8)
 }
