@@ -2,8 +2,13 @@
 //!
 //! The types follow `envoy.admin.v3` and `envoy.config.*.v3`, reduced to what is priced, attributed or referred to.
 
+use std::sync::Arc;
+
 use super::source::Span;
 use super::weight::Weight;
+
+/// A string that many resources repeat (types, filter names, versions, namespaces), kept once per reading thread.
+pub type Name = Arc<str>;
 
 /// Milliseconds since the Unix epoch, as `last_updated` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +50,7 @@ pub struct Meta {
     /// Life-cycle state.
     pub state: State,
     /// `version_info` of the wrapper; empty when absent.
-    pub version: Box<str>,
+    pub version: Name,
     /// `last_updated` of the wrapper: for a listener the time its update was received.
     pub last_updated: Option<UnixMs>,
     /// Place of the element in its document (wrapper included).
@@ -88,13 +93,13 @@ pub enum SecretRef {
     /// In the resource itself.
     Inline(Payload),
     /// Over SDS, by name.
-    Sds(Box<str>),
+    Sds(Name),
     /// From a file on the proxy's disk.
     File,
 }
 
 /// An upstream or downstream TLS context. Each one parses its own certificates and CA bundle; Envoy shares none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct TlsContext {
     /// Certificates it presents.
     pub certificates: Vec<SecretRef>,
@@ -110,10 +115,10 @@ pub struct TlsContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
     /// The name given in the configuration.
-    pub name: Box<str>,
+    pub name: Name,
     /// Full type of its configuration without `type.googleapis.com/`, the inner one for a `TypedStruct`;
     /// empty when there is none.
-    pub type_name: Box<str>,
+    pub type_name: Name,
     /// Weight of its configuration.
     pub weight: Weight,
     /// Long strings inside.
@@ -121,7 +126,7 @@ pub struct Extension {
     /// The configuration arrives by ECDS.
     pub config_discovery: bool,
     /// Wasm: the `vm_id`, which with the code decides what VMs are shared.
-    pub vm_id: Box<str>,
+    pub vm_id: Name,
 }
 
 /// Where an HTTP connection manager takes its routes from.
@@ -145,9 +150,9 @@ pub struct HttpConnectionManager {
     /// Routes.
     pub routes: RouteSource,
     /// HTTP filters in order.
-    pub http_filters: Vec<Extension>,
+    pub http_filters: Vec<Arc<Extension>>,
     /// Access loggers.
-    pub access_logs: Vec<Extension>,
+    pub access_logs: Vec<Arc<Extension>>,
     /// Upgrade configurations.
     pub upgrades: u32,
     /// Tracing is configured.
@@ -164,7 +169,7 @@ pub struct NetworkFilter {
     /// Clusters it names itself (`tcp_proxy`, redis, thrift …).
     pub clusters: Vec<Box<str>>,
     /// Access loggers of the filter itself (`tcp_proxy`); the connection manager's own are in `hcm`.
-    pub access_logs: Vec<Extension>,
+    pub access_logs: Vec<Arc<Extension>>,
     /// `stat_prefix` of the filter.
     pub stat_prefix: Box<str>,
 }
@@ -181,9 +186,9 @@ pub struct FilterChain {
     /// Network filters in order.
     pub filters: Vec<NetworkFilter>,
     /// Downstream TLS, if any.
-    pub tls: Option<TlsContext>,
+    pub tls: Option<Arc<TlsContext>>,
     /// The transport socket's configuration.
-    pub transport_socket: Option<Extension>,
+    pub transport_socket: Option<Arc<Extension>>,
     /// Weight of the whole chain.
     pub weight: Weight,
     /// Length as written, in bytes.
@@ -208,17 +213,17 @@ pub struct Listener {
     /// UDP or QUIC.
     pub udp: bool,
     /// `INBOUND`, `OUTBOUND` or empty.
-    pub direction: Box<str>,
+    pub direction: Name,
     /// Filter chains, the default one last.
     pub chains: Vec<FilterChain>,
     /// Listener filters.
-    pub listener_filters: Vec<Extension>,
+    pub listener_filters: Vec<Arc<Extension>>,
     /// Access loggers of the listener itself.
-    pub access_logs: Vec<Extension>,
+    pub access_logs: Vec<Arc<Extension>>,
     /// The details of `error_state`, when there is one.
     pub error: Option<Box<str>>,
     /// The owner written into metadata by a control plane, if any.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
 }
 
 /// Routes of one virtual host by how they match.
@@ -279,7 +284,7 @@ pub struct VirtualHost {
     /// A route picks its cluster from a header or a plugin, so any cluster may be reached.
     pub dynamic_cluster: bool,
     /// The owner written into metadata by a control plane, if any.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
     /// Weight.
     pub weight: Weight,
     /// Offset of the virtual host in its document, relative to the table's span.
@@ -317,14 +322,14 @@ pub enum Discovery {
     /// `ORIGINAL_DST`.
     OriginalDst,
     /// `cluster_type` with the extension's name (aggregate, dynamic forward proxy …).
-    Custom(Box<str>),
+    Custom(Name),
 }
 
 /// Load-balancing policy with the parameters that size its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadBalancing {
     /// The policy's own word: `ROUND_ROBIN`, `RING_HASH` …, or the type of a `load_balancing_policy`.
-    pub policy: Box<str>,
+    pub policy: Name,
     /// Minimum ring size, when given.
     pub minimum_ring_size: Option<u64>,
     /// Maximum ring size, when given.
@@ -361,8 +366,8 @@ pub struct Cluster {
     pub meta: Meta,
     /// How it finds hosts.
     pub discovery: Discovery,
-    /// The name asked for over EDS: `service_name`, or the cluster's own.
-    pub eds_service_name: Box<str>,
+    /// The name asked for over EDS when it is not the cluster's own.
+    pub eds_service_name: Option<Box<str>>,
     /// `alt_stat_name`, when given: its stats are kept under that name.
     pub alt_stat_name: Box<str>,
     /// Policy.
@@ -370,7 +375,7 @@ pub struct Cluster {
     /// Inline endpoints.
     pub inline_hosts: HostCounts,
     /// TLS contexts: the transport socket's and one per transport socket match.
-    pub tls: Vec<TlsContext>,
+    pub tls: Vec<Arc<TlsContext>>,
     /// Entries of `transport_socket_matches`.
     pub transport_socket_matches: u32,
     /// Active health checks.
@@ -386,15 +391,15 @@ pub struct Cluster {
     /// HTTP/2 to the upstream, explicit or by the older fields.
     pub http2: bool,
     /// Upstream network filters.
-    pub filters: Vec<Extension>,
+    pub filters: Vec<Arc<Extension>>,
     /// Upstream HTTP filters.
-    pub http_filters: Vec<Extension>,
+    pub http_filters: Vec<Arc<Extension>>,
     /// Clusters of an aggregate cluster.
     pub children: Vec<Box<str>>,
     /// Bytes of metadata strings.
     pub has_metadata: bool,
     /// The owner written into metadata by a control plane, if any.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
 }
 
 /// One `ClusterLoadAssignment` of the dump.
@@ -497,11 +502,11 @@ pub struct Bootstrap {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
     /// Kubernetes namespace, or empty.
-    pub namespace: Box<str>,
+    pub namespace: Name,
     /// Service, route or other owner's name, or empty.
-    pub name: Box<str>,
+    pub name: Name,
     /// `Service`, `VirtualService`, `HTTPRoute` …, or empty.
-    pub kind: Box<str>,
+    pub kind: Name,
 }
 
 /// The node that wrote the dump.
