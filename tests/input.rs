@@ -386,6 +386,22 @@ fn members_too_large_to_hold_are_inflated_again() {
 }
 
 #[test]
+fn large_members_far_back_are_held_packed() {
+    let mut bench = Bench::new();
+    bench.limits.inline_entry_bytes = 1000;
+    let (front, text, random) = (noise(1, 2_000_000), b"memory ".repeat(20_000), noise(2, 140_000));
+    let archive = gzip(&tar(&[("a", &front), ("b", &text), ("c", &random)]));
+    let inputs = bench.one("t", &archive);
+    no_problems(&inputs);
+    for (document, bytes) in inputs.documents.iter().zip([&front, &text, &random]) {
+        assert!(content(document) == *bytes && content(document) == *bytes);
+        assert!(matches!(document.open().unwrap(), Content::Stream(_)));
+        assert_eq!((document.sha256(), document.stored_bytes()), (sha256(bytes).as_str(), bytes.len() as u64));
+        assert_eq!(document.head(), &bytes[..65_536]);
+    }
+}
+
+#[test]
 fn names_that_lead_out_are_labels_only() {
     let bench = Bench::new();
     let plain = tar(&[("../../etc/passwd", b"x"), ("/etc/shadow", b"y"), ("fine", b"z")]);
@@ -569,6 +585,7 @@ fn a_truncated_archive_gives_what_was_whole_before() {
     let inputs = bench.one("t.tar", &damaged);
     assert_eq!(bench.labels(&inputs), ["t.tar!f0"]);
     assert!(only(&inputs.problems).what.starts_with("found something that is not a tar header"));
+    assert_eq!(only(&inputs.problems).offset_bytes, Some(100_864));
 
     let mut damaged = packed;
     let crc = damaged.len() - 8;

@@ -65,7 +65,8 @@ fn is_tar(head: &[u8]) -> bool {
     // have the checksum; a NUL does not occur in text, so a damaged first header is still taken for a tar.
     match head.get(257..263) {
         Some(b"ustar\0") => true,
-        _ => head.get(..512).is_some_and(tar_checksum_is_right),
+        // A pax header may have no name, but then it has the magic above.
+        _ => head.get(..512).is_some_and(|block| block[0] != 0 && tar_checksum_is_right(block)),
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) fn tar_checksum_is_right(block: &[u8]) -> bool {
     // Some old writers summed signed bytes. The field itself counts as spaces.
     let outside = block[..148].iter().chain(&block[156..]);
     let (unsigned, signed) = outside.fold((256, 256), |(u, s), b| (u + i64::from(*b), s + i64::from(*b as i8)));
-    block[0] != 0 && (stored == unsigned || stored == signed)
+    stored == unsigned || stored == signed
 }
 
 /// Puts the decoder of `codec` on top of `content`; it gives at most `max_bytes`, then fails with
@@ -344,7 +345,10 @@ impl<R: BufRead> Gzip<R> {
         }
         // File name and comment, each up to a NUL.
         for flag in [0x08, 0x10] {
-            while flags & flag != 0 {
+            if flags & flag == 0 {
+                continue;
+            }
+            loop {
                 match self.need()? {
                     Ok(0) => break,
                     Ok(_) => {}

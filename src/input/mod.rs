@@ -44,7 +44,8 @@ pub struct Limits {
     pub max_entries: usize,
     /// Archives inside an archive, and compressions on top of each other.
     pub max_nesting: u32,
-    /// Members of compressed tars up to this many bytes are kept in memory, larger ones are inflated again when opened.
+    /// Members of compressed tars up to this many bytes are kept in memory as they are; larger ones are kept packed, or
+    /// inflated again when opened.
     pub inline_entry_bytes: u64,
     /// Bytes kept in memory over all documents of one [`collect`] (mapped files do not count). It bounds stdin too.
     pub max_held_bytes: u64,

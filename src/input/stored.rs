@@ -64,7 +64,8 @@ pub(super) enum Packing {
     Deflated,
 }
 
-/// One member of a zip: its packed bytes, and what the archive declares of them (checked, never trusted).
+/// One member of a zip: its packed bytes, and what the archive declares of them (checked, never trusted). Also a large
+/// member of a compressed tar, packed again to be held.
 #[derive(Debug)]
 pub(super) struct ZipMember {
     pub(super) data: Blob,
@@ -80,7 +81,7 @@ pub(super) struct ZipMember {
 pub(super) enum Stored {
     Bytes(Blob),
     Zipped(ZipMember),
-    /// A member of a compressed tar that is too large to hold: it is inflated again, up to it, at each opening.
+    /// A member of a compressed tar that is too large to hold and stands near the front: it is inflated again, up to it, at each opening.
     Within {
         outer: Arc<Layers>,
         /// Offset in the content of `outer`.
@@ -119,7 +120,8 @@ impl Layers {
             Stored::Zipped(member) if member.is_slice() => Ok(Content::Slice(member.data.bytes())),
             Stored::Zipped(member) => Ok(Content::Stream(Box::new(Limited::new(ZipStream::new(member), max_bytes)))),
             Stored::Within { outer, at, len, .. } => {
-                let mut stream = match outer.open(max_bytes)? {
+                // No limit: the walk has already been through exactly these bytes, within the limits.
+                let mut stream = match outer.open(u64::MAX)? {
                     Content::Slice(bytes) => Box::new(bytes) as Box<dyn Read + Send + '_>,
                     Content::Stream(stream) => stream,
                 };

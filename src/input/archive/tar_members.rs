@@ -1,19 +1,30 @@
 //! Tar: members of a mapped archive are slices of the map; of a compressed one, copies or places to inflate to again.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::sync::Arc;
 
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
 use sha2::{Digest, Sha256};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::super::HEAD_BYTES;
 use super::super::compress::{BUFFER_BYTES, read_up_to, tar_checksum_is_right};
+use super::super::stored::{Packing, ZipMember};
 use super::*;
 
 const BLOCK: u64 = 512;
 
 /// Long names and pax records are read into memory; real ones have a few hundred bytes.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+
+/// Packing a byte takes about as long as inflating so many. A member that stands further back in a compressed tar than
+/// so many times its size is packed again and held; one before that is inflated again from the start of the archive
+/// when it is opened. Without this, a bundle of many large dumps would be inflated once per dump.
+const PACK_FROM: u64 = 6;
+
+/// Packing stops when it saves less than this factor; dumps shrink to a thirtieth.
+const PACK_TO: u64 = 4;
 
 /// More holes than this are no dump.
 const MAX_SPARSE_PARTS: usize = 10_000;
@@ -124,13 +135,14 @@ pub(super) fn read(walk: &mut Walk<'_>, label: &str, layers: &Arc<Layers>, odd: 
         layers,
         odd,
         source,
+        header_at: 0,
         members: Vec::new(),
         long_name: None,
         pax: Pax::default(),
         global: Pax::default(),
     };
     let end = tar.all().and_then(|()| tar.rest());
-    let Tar { source, members, .. } = tar;
+    let Tar { source, members, header_at, .. } = tar;
     let (at, inflated) = (source.at(), matches!(source, Source::Stream { .. }));
     drop(source);
     if inflated {
@@ -146,8 +158,8 @@ pub(super) fn read(walk: &mut Walk<'_>, label: &str, layers: &Arc<Layers>, odd: 
             walk.found.problems.push(problem.hint("the copy or the recording was cut; take it again"));
         }
         Err(Stop::Bad(what)) => {
-            let what = format!("{what}, at byte {at} of the {stream}tar; what comes after was not read");
-            let problem = Problem::new(label, Loss::Part, what).at(at);
+            let what = format!("{what}, at byte {header_at} of the {stream}tar; what comes after was not read");
+            let problem = Problem::new(label, Loss::Part, what).at(header_at);
             walk.found.problems.push(problem.hint("the file was damaged on the way; copy it again in binary mode"));
         }
     }
@@ -182,6 +194,8 @@ struct Tar<'w, 'r, 'a> {
     layers: &'w Arc<Layers>,
     odd: &'w mut Oddities,
     source: Source<'a>,
+    /// Where the header being read begins.
+    header_at: u64,
     members: Vec<Member>,
     long_name: Option<String>,
     pax: Pax,
@@ -193,6 +207,7 @@ impl Tar<'_, '_, '_> {
     fn all(&mut self) -> Result<(), Stop> {
         loop {
             let mut header = Header::new_old();
+            self.header_at = self.source.at();
             let (n, end) = self.source.fill(header.as_mut_bytes());
             if n == 0 && end.is_ok() {
                 // Without the mark of the end, as some writers leave it.
@@ -354,15 +369,21 @@ impl Tar<'_, '_, '_> {
                 // It passes by once anyway; hashing it now saves inflating the archive again for that alone.
                 let mut hash = Sha256::new();
                 let mut head = Vec::new();
+                let mut packer = (at / PACK_FROM > size).then(Packer::new);
                 let (n, end) = self.source.pass(size, |bytes| {
                     hash.update(bytes);
                     let want = HEAD_BYTES - head.len();
                     head.extend_from_slice(&bytes[..bytes.len().min(want)]);
+                    packer = packer.take().and_then(|packer| packer.add(bytes, size / PACK_TO));
                 });
                 if n < size {
                     return Err(cut(&name, size, n, end));
                 }
-                let stored = Stored::Within { outer: Arc::clone(self.layers), at, len: size, head };
+                let packed = packer.and_then(|packer| packer.member(size)).filter(|m| self.walk.run.hold(m.data.len()));
+                let stored = match packed {
+                    Some(member) => Stored::Zipped(member),
+                    None => Stored::Within { outer: Arc::clone(self.layers), at, len: size, head },
+                };
                 (stored, Some(super::super::hex(hash)))
             }
         };
@@ -418,6 +439,37 @@ impl Tar<'_, '_, '_> {
         }
         self.members.push(Member { name, stored: Stored::Bytes(Blob::held(bytes)), bytes: real, sha256: None });
         self.padding(size)
+    }
+}
+
+/// Packs a member as it passes by.
+struct Packer {
+    deflate: DeflateEncoder<Vec<u8>>,
+    crc: Crc,
+}
+
+impl Packer {
+    fn new() -> Self {
+        Self { deflate: DeflateEncoder::new(Vec::new(), Compression::fast()), crc: Crc::new() }
+    }
+
+    /// Takes more bytes; gives up when they pack to more than `max_bytes`.
+    fn add(mut self, bytes: &[u8], max_bytes: u64) -> Option<Self> {
+        self.crc.update(bytes);
+        self.deflate.write_all(bytes).ok()?;
+        (self.deflate.get_ref().len() as u64 <= max_bytes).then_some(self)
+    }
+
+    fn member(self, size: u64) -> Option<ZipMember> {
+        let mut packed = self.deflate.finish().ok()?;
+        packed.shrink_to_fit();
+        Some(ZipMember {
+            data: Blob::held(packed),
+            packing: Packing::Deflated,
+            declared_bytes: size,
+            crc: self.crc.sum(),
+            sound: OnceLock::new(),
+        })
     }
 }
 
