@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::source::Span;
 use super::weight::Weight;
 
-/// A string that many resources repeat (types, filter names, versions, namespaces), kept once per reading thread.
+/// A name. Resources name each other all the time, so readers keep one copy of each text per run.
 pub type Name = Arc<str>;
 
 /// Milliseconds since the Unix epoch, as `last_updated` gives them.
@@ -46,7 +46,7 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     /// The resource's name; empty when the dump has none.
-    pub name: Box<str>,
+    pub name: Name,
     /// Life-cycle state.
     pub state: State,
     /// `version_info` of the wrapper; empty when absent.
@@ -137,7 +137,7 @@ pub enum RouteSource {
     /// `route_config` in the listener: compiled once per chain and generation, never shared.
     Inline(Box<RouteTable>),
     /// `rds`: shared by name and config source.
-    Rds(Box<str>),
+    Rds(Name),
     /// `scoped_routes`.
     Scoped,
 }
@@ -146,7 +146,7 @@ pub enum RouteSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConnectionManager {
     /// `stat_prefix`: its stats are shared by that name.
-    pub stat_prefix: Box<str>,
+    pub stat_prefix: Name,
     /// Routes.
     pub routes: RouteSource,
     /// HTTP filters in order.
@@ -167,22 +167,22 @@ pub struct NetworkFilter {
     /// Set for an HTTP connection manager.
     pub hcm: Option<Box<HttpConnectionManager>>,
     /// Clusters it names itself (`tcp_proxy`, redis, thrift …).
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
     /// Access loggers of the filter itself (`tcp_proxy`); the connection manager's own are in `hcm`.
     pub access_logs: Vec<Arc<Extension>>,
     /// `stat_prefix` of the filter.
-    pub stat_prefix: Box<str>,
+    pub stat_prefix: Name,
 }
 
 /// One filter chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterChain {
     /// Its name; often empty.
-    pub name: Box<str>,
+    pub name: Name,
     /// It is the `default_filter_chain`.
     pub is_default: bool,
     /// Server names it matches (SNI).
-    pub server_names: Vec<Box<str>>,
+    pub server_names: Vec<Name>,
     /// Network filters in order.
     pub filters: Vec<NetworkFilter>,
     /// Downstream TLS, if any.
@@ -205,7 +205,7 @@ pub struct Listener {
     /// Identity, state, place, weight.
     pub meta: Meta,
     /// `address:port`, a pipe's path, or empty.
-    pub address: Box<str>,
+    pub address: Name,
     /// Further addresses.
     pub additional_addresses: u32,
     /// False when the listener does not bind its port (Istio's virtual listeners).
@@ -221,7 +221,7 @@ pub struct Listener {
     /// Access loggers of the listener itself.
     pub access_logs: Vec<Arc<Extension>>,
     /// The details of `error_state`, when there is one.
-    pub error: Option<Box<str>>,
+    pub error: Option<Name>,
     /// The owner written into metadata by a control plane, if any.
     pub owner: Option<Box<Owner>>,
 }
@@ -272,7 +272,7 @@ impl RouteCounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualHost {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Name,
     /// Number of domains.
     pub domains: u32,
     /// Bytes of all domains.
@@ -280,7 +280,7 @@ pub struct VirtualHost {
     /// Routes by matcher.
     pub routes: RouteCounts,
     /// Names of the clusters its routes lead to, each once, in order of appearance.
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
     /// A route picks its cluster from a header or a plugin, so any cluster may be reached.
     pub dynamic_cluster: bool,
     /// The owner written into metadata by a control plane, if any.
@@ -305,7 +305,7 @@ pub struct RouteTable {
     /// Filled by VHDS.
     pub vhds: bool,
     /// Clusters named outside the virtual hosts (request mirroring, cluster specifier plugins' defaults).
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
 }
 
 /// How a cluster finds its hosts.
@@ -367,9 +367,9 @@ pub struct Cluster {
     /// How it finds hosts.
     pub discovery: Discovery,
     /// The name asked for over EDS when it is not the cluster's own.
-    pub eds_service_name: Option<Box<str>>,
+    pub eds_service_name: Option<Name>,
     /// `alt_stat_name`, when given: its stats are kept under that name.
-    pub alt_stat_name: Box<str>,
+    pub alt_stat_name: Name,
     /// Policy.
     pub lb: LoadBalancing,
     /// Inline endpoints.
@@ -395,7 +395,7 @@ pub struct Cluster {
     /// Upstream HTTP filters.
     pub http_filters: Vec<Arc<Extension>>,
     /// Clusters of an aggregate cluster.
-    pub children: Vec<Box<str>>,
+    pub children: Vec<Name>,
     /// Bytes of metadata strings.
     pub has_metadata: bool,
     /// The owner written into metadata by a control plane, if any.
@@ -454,7 +454,7 @@ pub struct ScopedRoutes {
     /// Scopes.
     pub scopes: u32,
     /// Route tables the scopes name.
-    pub route_tables: Vec<Box<str>>,
+    pub route_tables: Vec<Name>,
 }
 
 /// What the bootstrap says about stats and deferral.
@@ -464,9 +464,9 @@ pub struct StatsConfig {
     pub reject_all: bool,
     /// `stats_matcher.inclusion_list`: patterns as (kind, text), where kind is `prefix`, `suffix`, `exact`,
     /// `contains` or `regex`.
-    pub inclusion: Option<Vec<(Box<str>, Box<str>)>>,
+    pub inclusion: Option<Vec<(Name, Name)>>,
     /// `stats_matcher.exclusion_list`.
-    pub exclusion: Option<Vec<(Box<str>, Box<str>)>>,
+    pub exclusion: Option<Vec<(Name, Name)>>,
     /// Tag extraction rules.
     pub stats_tags: u32,
     /// Deferred creation of per-cluster stats (≥ 1.27).
@@ -489,7 +489,7 @@ pub struct Bootstrap {
     /// Static listeners.
     pub static_listeners: u32,
     /// Clusters named by the bootstrap itself (ADS, tracing, stats sinks), which therefore are in use.
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
     /// Secrets named by static resources.
     pub stats: StatsConfig,
     /// `dynamic_resources.ads_config` and the like are present.
@@ -513,32 +513,32 @@ pub struct Owner {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node {
     /// `node.id`.
-    pub id: Box<str>,
+    pub id: Name,
     /// `node.cluster`.
-    pub cluster: Box<str>,
+    pub cluster: Name,
     /// Istio: the workload's name.
-    pub workload: Box<str>,
+    pub workload: Name,
     /// The workload's namespace.
-    pub namespace: Box<str>,
+    pub namespace: Name,
     /// Istio's version.
-    pub istio_version: Box<str>,
+    pub istio_version: Name,
     /// User agent version as `major.minor.patch`, when the bootstrap has it.
-    pub envoy_version: Box<str>,
+    pub envoy_version: Name,
 }
 
 /// `/server_info`, as far as the model needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerInfo {
     /// The raw version string: `commit/1.40.0/Clean/RELEASE/BoringSSL`.
-    pub version: Box<str>,
+    pub version: Name,
     /// `LIVE`, `DRAINING` …
-    pub state: Box<str>,
+    pub state: Name,
     /// Worker threads.
     pub concurrency: Option<u32>,
     /// `--drain-time-s`.
     pub drain_time_s: Option<u64>,
     /// `Gradual` or `Immediate`.
-    pub drain_strategy: Box<str>,
+    pub drain_strategy: Name,
     /// `--parent-shutdown-time-s`.
     pub parent_shutdown_time_s: Option<u64>,
     /// Uptime of this epoch.
@@ -600,14 +600,14 @@ pub struct Stats {
     /// `server.concurrency`.
     pub concurrency: Option<u64>,
     /// Requests or connections per cluster: `upstream_rq_total` + `upstream_cx_total`, for clusters that have any stat.
-    pub cluster_traffic: Vec<(Box<str>, u64)>,
+    pub cluster_traffic: Vec<(Name, u64)>,
 }
 
 /// Hosts and circuit breakers of `/clusters`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterStatus {
     /// Cluster.
-    pub name: Box<str>,
+    pub name: Name,
     /// Hosts listed.
     pub hosts: u32,
     /// Total requests over all hosts.
@@ -618,16 +618,16 @@ pub struct ClusterStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertificateEntry {
     /// Serial numbers of the chain.
-    pub chain_serials: Vec<Box<str>>,
+    pub chain_serials: Vec<Name>,
     /// Serial numbers of the CA certificates.
-    pub ca_serials: Vec<Box<str>>,
+    pub ca_serials: Vec<Name>,
 }
 
 /// A section or resource type this build does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
     /// Full type, or the key it stood under.
-    pub type_name: Box<str>,
+    pub type_name: Name,
     /// Elements.
     pub count: u64,
     /// Bytes as written.
@@ -640,9 +640,9 @@ pub struct Unknown {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SectionVersions {
     /// `ListenersConfigDump.version_info`.
-    pub listeners: Box<str>,
+    pub listeners: Name,
     /// `ClustersConfigDump.version_info`.
-    pub clusters: Box<str>,
+    pub clusters: Name,
 }
 
 /// Everything the evidence shows of one proxy at one moment.
@@ -685,7 +685,7 @@ pub struct Proxy {
     /// `/certs`.
     pub certificates: Option<Vec<CertificateEntry>>,
     /// `/init_dump`: (manager, targets not ready).
-    pub init_targets: Option<Vec<(Box<str>, Vec<Box<str>>)>>,
+    pub init_targets: Option<Vec<(Name, Vec<Name>)>>,
     /// The dump was made by a control plane (what it would send), not by Envoy.
     pub expected_only: bool,
 }

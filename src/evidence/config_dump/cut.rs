@@ -195,8 +195,8 @@ impl Cutter {
             }
             let step = match &self.mode {
                 Mode::Walk => self.walk(buf, &mut at, complete),
-                Mode::Skipping { .. } => self.skip_on(buf, &mut at, complete),
-                Mode::Taking { .. } => self.take_on(buf, &mut at, complete, pieces),
+                Mode::Skipping { .. } => self.skip_on(buf, &mut at),
+                Mode::Taking { .. } => self.take_on(buf, &mut at, pieces),
             };
             match step {
                 Step::Next => {}
@@ -295,7 +295,11 @@ impl Cutter {
     }
 
     fn too_long_or_more(&mut self, buf: &[u8], at: usize) -> Step {
-        if buf.len() - at > self.max_piece_bytes { self.broken(buf, at, "a key of sensible length") } else { Step::More }
+        if buf.len() - at > self.max_piece_bytes {
+            self.broken(buf, at, "a key of sensible length")
+        } else {
+            Step::More
+        }
     }
 
     fn broken(&mut self, buf: &[u8], at: usize, expected: &'static str) -> Step {
@@ -423,30 +427,28 @@ impl Cutter {
             (Role::Search(_), b'[' | b'{') if self.key == b"configs" && !self.in_array() => {
                 self.push(byte == b'[', Role::Configs, at)
             }
-            (Role::Search(_) | Role::Configs, b'{') => {
-                match peek(&buf[*at..], complete) {
-                    Class::NeedMore => Step::More,
-                    Class::Section(type_name) => {
-                        let line = self.line_at(buf, *at);
-                        self.sections.push(Section {
-                            document: self.document(),
-                            type_name,
-                            offset_bytes: self.base + *at as u64,
-                            line,
-                            path: self.section_path(),
-                            ..Section::default()
-                        });
-                        let i = self.sections.len() as u32 - 1;
-                        self.push(false, Role::Section(i), at)
-                    }
-                    Class::Element(kind) => self.take(kind),
-                    Class::OtherType(t) if role == Role::Configs => self.skip(buf, *at, Why::Stranger(t)),
-                    Class::OtherType(_) | Class::Unknown => match self.deeper() {
-                        Some(role) => self.push(false, role, at),
-                        None => self.skip(buf, *at, Why::Unwanted),
-                    },
+            (Role::Search(_) | Role::Configs, b'{') => match peek(&buf[*at..], complete) {
+                Class::NeedMore => Step::More,
+                Class::Section(type_name) => {
+                    let line = self.line_at(buf, *at);
+                    self.sections.push(Section {
+                        document: self.document(),
+                        type_name,
+                        offset_bytes: self.base + *at as u64,
+                        line,
+                        path: self.section_path(),
+                        ..Section::default()
+                    });
+                    let i = self.sections.len() as u32 - 1;
+                    self.push(false, Role::Section(i), at)
                 }
-            }
+                Class::Element(kind) => self.take(kind),
+                Class::OtherType(t) if role == Role::Configs => self.skip(buf, *at, Why::Stranger(t)),
+                Class::OtherType(_) | Class::Unknown => match self.deeper() {
+                    Some(role) => self.push(false, role, at),
+                    None => self.skip(buf, *at, Why::Unwanted),
+                },
+            },
             (Role::Search(_) | Role::Configs, b'[') => match self.deeper() {
                 Some(role) => self.push(true, role, at),
                 None => self.skip(buf, *at, Why::Unwanted),
@@ -497,7 +499,7 @@ impl Cutter {
         Step::Next
     }
 
-    fn take_on(&mut self, buf: &[u8], at: &mut usize, complete: bool, pieces: &mut Vec<Piece>) -> Step {
+    fn take_on(&mut self, buf: &[u8], at: &mut usize, pieces: &mut Vec<Piece>) -> Step {
         let Mode::Taking { skip, kind, scanned } = &mut self.mode else { return Step::Next };
         let from = *at + *scanned;
         let end = skip.feed(&buf[from..]).map(|n| from + n);
@@ -546,7 +548,7 @@ impl Cutter {
         Step::Next
     }
 
-    fn skip_on(&mut self, buf: &[u8], at: &mut usize, _complete: bool) -> Step {
+    fn skip_on(&mut self, buf: &[u8], at: &mut usize) -> Step {
         let Mode::Skipping { skip, start, line, why } = &mut self.mode else { return Step::Next };
         let Some(n) = skip.feed(&buf[*at..]) else {
             *at = buf.len();

@@ -152,10 +152,6 @@ message! {
 }
 
 message! {
-    struct Names { names: List<Text> = "clusters" }
-}
-
-message! {
     /// Everything that any `Any` of interest may hold. Another type than expected is no mismatch here.
     struct AnyConfig {
         type_url: Shared = "@type",
@@ -252,19 +248,11 @@ message! {
     }
 }
 
-/// A virtual host with its place in the resource's text.
-#[derive(Debug)]
-pub(crate) struct PlacedVirtualHost {
-    pub(crate) body: VirtualHost,
-    pub(crate) tally: tally::Tally,
-    pub(crate) len_bytes: u64,
-    /// Address of its first byte; made an offset by whoever knows where the text begins.
-    pub(crate) address: usize,
-}
-
-/// The virtual hosts of a table.
+/// The virtual hosts of a table, each turned into the model at once: tables can hold a hundred thousand.
+///
+/// `offset_in_table` holds the address of the first byte until someone who knows where the text begins corrects it.
 #[derive(Debug, Default)]
-pub(crate) struct VirtualHosts(pub(crate) Vec<PlacedVirtualHost>);
+pub(crate) struct VirtualHosts(pub(crate) Vec<crate::model::envoy::VirtualHost>);
 
 impl<'de> Deserialize<'de> for VirtualHosts {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -278,14 +266,11 @@ impl<'de> Deserialize<'de> for VirtualHosts {
                 while let Some(raw) = seq.next_element::<&'de RawValue>()? {
                     let text = raw.get();
                     let (body, tally) = tally::scoped(|| serde_json::from_str::<VirtualHost>(text));
-                    out.push(PlacedVirtualHost {
-                        body: body.map_err(serde::de::Error::custom)?,
-                        tally,
-                        len_bytes: text.len() as u64,
-                        address: text.as_ptr() as usize,
-                    });
+                    let body = body.map_err(serde::de::Error::custom)?;
+                    out.push(super::resource::virtual_host(body, &tally, text));
                 }
                 tally::end();
+                out.shrink_to_fit();
                 Ok(VirtualHosts(out))
             }
         }
@@ -525,12 +510,28 @@ message! {
 }
 
 message! {
-    struct Endpoint { address: Opt<Address> = "address" }
+    struct HostSocket { address: Hashed = "address" }
+}
+
+message! {
+    struct HostPipe { path: Hashed = "path" }
+}
+
+message! {
+    /// An endpoint's address: hosts are counted, not named.
+    struct HostAddress {
+        socket: HostSocket = "socket_address" | "socketAddress",
+        pipe: HostPipe = "pipe",
+    }
+}
+
+message! {
+    struct Endpoint { address: HostAddress = "address" }
 }
 
 message! {
     struct LbEndpoint {
-        endpoint: Opt<Endpoint> = "endpoint",
+        endpoint: Endpoint = "endpoint",
         weight: Num = "load_balancing_weight" | "loadBalancingWeight",
         metadata: Count = "metadata",
     }
@@ -696,7 +697,7 @@ message! {
 /// A value weighed while the names under `cluster_name`, `cluster` and `collector_cluster` in it are gathered.
 #[derive(Debug, Default)]
 pub(crate) struct Weighing {
-    pub(crate) clusters: Vec<Box<str>>,
+    pub(crate) clusters: Vec<crate::model::envoy::Name>,
 }
 
 impl<'de> Deserialize<'de> for Weighing {

@@ -9,9 +9,10 @@ mod resource;
 mod shape;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use cut::{Cutter, Piece, Remark};
 use resource::Resource;
@@ -55,8 +56,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// Batches waiting to be read before the cutting thread reads one itself, so that memory stays bounded.
 const MAX_IN_FLIGHT: usize = 8;
 
+#[derive(Default)]
 struct Batch {
-    first: u64,
     /// What was read, by document and section; neighbours share one.
     parts: Vec<Part>,
     problems: Vec<Problem>,
@@ -70,17 +71,42 @@ struct Part {
     proxy: Proxy,
 }
 
+/// Batches come back in any order and are joined in the order of the input, as soon as the one before is there: so the
+/// result is the same on any number of cores, and lists grow in place instead of being copied at the end.
+#[derive(Default)]
+struct Joined {
+    next: u64,
+    waiting: BTreeMap<u64, Batch>,
+    all: Batch,
+}
+
 #[derive(Default)]
 struct Work {
-    done: Mutex<Vec<Batch>>,
+    joined: Mutex<Joined>,
     in_flight: AtomicUsize,
     free_buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Work {
-    fn push(&self, batch: Batch) {
-        if let Ok(mut done) = self.done.lock() {
-            done.push(batch);
+    fn push(&self, sequence: u64, batch: Batch) {
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        joined.waiting.insert(sequence, batch);
+        while let Some(batch) = {
+            let next = joined.next;
+            joined.waiting.remove(&next)
+        } {
+            joined.next += 1;
+            joined.all.problems.extend(batch.problems);
+            joined.all.mismatches += batch.mismatches;
+            for part in batch.parts {
+                match joined.all.parts.last_mut() {
+                    Some(last) if last.document == part.document && last.section == part.section => {
+                        last.resources += part.resources;
+                        merge(&mut last.proxy, part.proxy);
+                    }
+                    _ => joined.all.parts.push(part),
+                }
+            }
         }
     }
 }
@@ -90,14 +116,15 @@ pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> 
     let mut cutter = Cutter::new(limits.max_resource_bytes);
     let work = Work::default();
     rayon::scope(|scope| {
+        let mut sequence = 0;
         let mut rest = bytes;
         while !rest.is_empty() {
             let mut pieces = Vec::new();
             let used = cutter.run(rest, true, BATCH_BYTES, &mut pieces);
             if !pieces.is_empty() {
                 let work = &work;
-                let read = move || work.push(read_batch(rest, &pieces, label, input));
-                dispatch(scope, work, read);
+                dispatch(scope, work, move || work.push(sequence, read_batch(rest, &pieces, label, input)));
+                sequence += 1;
             }
             if used == 0 {
                 break;
@@ -122,6 +149,7 @@ pub fn read_stream(
     let work = Work::default();
     let mut error = None;
     rayon::scope(|scope| {
+        let mut sequence = 0;
         let mut buffer: Vec<u8> = Vec::new();
         loop {
             let complete = match fill(stream, &mut buffer) {
@@ -143,11 +171,12 @@ pub fn read_stream(
                 let full = std::mem::take(&mut buffer);
                 let work = &work;
                 dispatch(scope, work, move || {
-                    work.push(read_batch(&full, &pieces, label, input));
+                    work.push(sequence, read_batch(&full, &pieces, label, input));
                     if let Ok(mut free) = work.free_buffers.lock() {
                         free.push(full);
                     }
                 });
+                sequence += 1;
             }
             buffer = next;
             if complete || cutter.stopped() {
@@ -193,23 +222,21 @@ fn dispatch<'scope>(scope: &rayon::Scope<'scope>, work: &'scope Work, read: impl
 }
 
 fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId) -> Batch {
-    let mut out = Batch {
-        first: pieces.first().map_or(0, |p| p.offset_bytes),
-        parts: Vec::new(),
-        problems: Vec::new(),
-        mismatches: 0,
-    };
+    let mut out = Batch::default();
     for piece in pieces {
         let bytes = &buffer[piece.range.clone()];
-        let span =
-            Span { input, offset_bytes: piece.offset_bytes, line: piece.line, len_bytes: bytes.len() as u64 };
+        let span = Span { input, offset_bytes: piece.offset_bytes, line: piece.line, len_bytes: bytes.len() as u64 };
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text),
             Err(e) => {
                 out.problems.push(Problem {
                     line: Some(piece.line),
-                    ..Problem::new(label, Loss::Nothing, "invalid UTF-8 in a resource; read with replacement characters")
-                        .at(piece.offset_bytes + e.valid_up_to() as u64)
+                    ..Problem::new(
+                        label,
+                        Loss::Nothing,
+                        "invalid UTF-8 in a resource; read with replacement characters",
+                    )
+                    .at(piece.offset_bytes + e.valid_up_to() as u64)
                 });
                 String::from_utf8_lossy(bytes)
             }
@@ -261,26 +288,17 @@ fn finish(
     work: Work,
     error: Option<std::io::Error>,
 ) -> (Dumps, Vec<Problem>) {
-    let mut batches = work.done.into_inner().unwrap_or_default();
-    batches.sort_by_key(|b| b.first);
-    let mut problems: Vec<Problem> = batches.iter_mut().flat_map(|b| std::mem::take(&mut b.problems)).collect();
+    let Batch { parts, mut problems, mismatches } =
+        work.joined.into_inner().unwrap_or_else(PoisonError::into_inner).all;
     let mut out = Dumps { sections: cutter.sections.iter().filter(|s| s.known()).count(), ..Dumps::default() };
-    let mismatches: u32 = batches.iter().map(|b| b.mismatches).sum();
     let starts = document_starts(&cutter);
 
-    let counts = count(batches.iter().flat_map(|b| &b.parts));
-    for part in batches.into_iter().flat_map(|b| b.parts) {
+    for part in parts {
         let section = part.section.map(|s| &cutter.sections[s as usize]);
         if section.is_none_or(cut::Section::known) {
             out.resources += part.resources;
             let index = starts[part.document as usize];
-            let path = section.map_or("", |s| &*s.path);
-            let single = out.dumps.len() <= 1;
-            let proxy = proxy_for(&mut out, index, path);
-            if single {
-                reserve(proxy, &counts);
-            }
-            merge(proxy, part.proxy);
+            merge(proxy_for(&mut out, index, section.map_or("", |s| &*s.path)), part.proxy);
         }
     }
     for s in &cutter.sections {
@@ -314,7 +332,11 @@ fn finish(
         problems.push(remark(label, r, &out, error.as_ref()));
     }
     if let (Some(e), false) = (&error, broke) {
-        problems.push(Problem::new(label, Loss::Part, format!("{e}; {} resources were whole before it", out.resources)));
+        problems.push(Problem::new(
+            label,
+            Loss::Part,
+            format!("{e}; {} resources were whole before it", out.resources),
+        ));
     }
     if documents > 1 && out.resources > 0 && out.dumps.len() > 1 && cutter.sections.iter().any(|s| s.document > 0) {
         problems.push(Problem::new(
@@ -362,42 +384,21 @@ fn proxy_for<'a>(out: &'a mut Dumps, dump: usize, path: &str) -> &'a mut Proxy {
     &mut out.dumps[last].1
 }
 
-/// Totals of the long lists, so that the merged ones are allocated once.
-#[derive(Default)]
-struct Counts {
-    listeners: usize,
-    clusters: usize,
-    route_tables: usize,
-    endpoint_sets: usize,
-}
-
-fn count<'a>(parts: impl Iterator<Item = &'a Part>) -> Counts {
-    parts.fold(Counts::default(), |c, p| Counts {
-        listeners: c.listeners + p.proxy.listeners.len(),
-        clusters: c.clusters + p.proxy.clusters.len(),
-        route_tables: c.route_tables + p.proxy.route_tables.len(),
-        endpoint_sets: c.endpoint_sets + p.proxy.endpoint_sets.len(),
-    })
-}
-
-fn reserve(proxy: &mut Proxy, counts: &Counts) {
-    fn up_to<T>(list: &mut Vec<T>, n: usize) {
-        list.reserve_exact(n.saturating_sub(list.len()));
-    }
-    up_to(&mut proxy.listeners, counts.listeners);
-    up_to(&mut proxy.clusters, counts.clusters);
-    up_to(&mut proxy.route_tables, counts.route_tables);
-    up_to(&mut proxy.endpoint_sets, counts.endpoint_sets);
-}
-
 fn merge(into: &mut Proxy, from: Proxy) {
-    into.listeners.extend(from.listeners);
-    into.clusters.extend(from.clusters);
-    into.route_tables.extend(from.route_tables);
-    into.scoped_routes.extend(from.scoped_routes);
-    into.endpoint_sets.extend(from.endpoint_sets);
-    into.secrets.extend(from.secrets);
-    into.extension_configs.extend(from.extension_configs);
+    fn append<T>(into: &mut Vec<T>, from: Vec<T>) {
+        if into.is_empty() {
+            *into = from;
+        } else {
+            into.extend(from);
+        }
+    }
+    append(&mut into.listeners, from.listeners);
+    append(&mut into.clusters, from.clusters);
+    append(&mut into.route_tables, from.route_tables);
+    append(&mut into.scoped_routes, from.scoped_routes);
+    append(&mut into.endpoint_sets, from.endpoint_sets);
+    append(&mut into.secrets, from.secrets);
+    append(&mut into.extension_configs, from.extension_configs);
     if from.bootstrap.is_some() {
         into.bootstrap = from.bootstrap;
         into.node = from.node;
@@ -425,7 +426,6 @@ fn place(proxy: &mut Proxy, r: Resource) {
     }
 }
 
-/// Batches arrive in order of their first piece and pieces are in order inside; only the sections' spans are left.
 fn sort_by_place(p: &mut Proxy) {
     p.unknown.sort_by_key(|u| u.span);
 }
@@ -450,7 +450,7 @@ fn set_version(versions: &mut SectionVersions, s: &cut::Section) {
         None if s.fields.iter().any(|f| matches!(f, StaticClusters | DynamicActiveClusters)) => &mut versions.clusters,
         None => return,
     };
-    slot.clone_from(&s.version);
+    *slot = (&*s.version).into();
 }
 
 fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) -> Problem {
@@ -464,17 +464,27 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
             Problem::new(label, Loss::Nothing, "text behind the JSON was skipped").at(*offset_bytes)
         }
         Remark::TooLong { offset_bytes, line, len_bytes } => at(
-            Problem::new(label, Loss::Part, format!("a resource of {len_bytes} bytes is longer than the limit and was skipped"))
-                .hint("raise --max-resource"),
+            Problem::new(
+                label,
+                Loss::Part,
+                format!("a resource of {len_bytes} bytes is longer than the limit and was skipped"),
+            )
+            .hint("raise --max-resource"),
             *offset_bytes,
             *line,
         ),
-        Remark::NotAnObject { offset_bytes, line } => {
-            at(Problem::new(label, Loss::Part, "an element of a list is not an object; it was skipped"), *offset_bytes, *line)
-        }
+        Remark::NotAnObject { offset_bytes, line } => at(
+            Problem::new(label, Loss::Part, "an element of a list is not an object; it was skipped"),
+            *offset_bytes,
+            *line,
+        ),
         Remark::Broken { offset_bytes, line, expected } => at(
-            Problem::new(label, Loss::Part, format!("not JSON from here on: expected {expected}; {whole} resources were whole before it"))
-                .hint("fetch the dump again, or cut the file at this byte"),
+            Problem::new(
+                label,
+                Loss::Part,
+                format!("not JSON from here on: expected {expected}; {whole} resources were whole before it"),
+            )
+            .hint("fetch the dump again, or cut the file at this byte"),
             *offset_bytes,
             *line,
         ),
@@ -487,7 +497,9 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
                 Problem::new(
                     label,
                     Loss::Part,
-                    format!("{why}the file ends inside {inside} that begins here; {whole} resources were whole before it"),
+                    format!(
+                        "{why}the file ends inside {inside} that begins here; {whole} resources were whole before it"
+                    ),
                 )
                 .hint("the report is partial: fetch the dump again without a size or time limit"),
                 *offset_bytes,

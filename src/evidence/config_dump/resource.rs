@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::messages as wire;
 use super::shape::{ElementKind, ListField, ResourceKind, bare_type};
-use crate::evidence::json::message::{Loose, Opt, Sub, Text, intern};
+use crate::evidence::json::message::{Loose, Opt, Sub, Text};
+use crate::evidence::json::names::{self, empty, word};
 use crate::evidence::json::tally::{self, Tally};
 use crate::model::envoy::{
     Bootstrap, Cluster, ClusterStatus, Discovery, EndpointSet, Extension, ExtensionConfig, FilterChain, HostCounts,
@@ -117,7 +118,10 @@ fn read_resource(kind: ResourceKind, text: &str, place: &Place) -> Result<Vec<Re
 fn bare_kind(field: ListField) -> Option<ResourceKind> {
     use ListField::*;
     Some(match field {
-        StaticListeners | DynamicListeners | DynamicActiveListeners | DynamicWarmingListeners
+        StaticListeners
+        | DynamicListeners
+        | DynamicActiveListeners
+        | DynamicWarmingListeners
         | DynamicDrainingListeners => ResourceKind::Listener,
         StaticClusters | DynamicActiveClusters | DynamicWarmingClusters => ResourceKind::Cluster,
         StaticRouteConfigs | DynamicRouteConfigs => ResourceKind::RouteConfiguration,
@@ -151,10 +155,6 @@ fn set_state(r: &mut Resource, state: State) {
     }
 }
 
-fn empty() -> Name {
-    intern("", 0)
-}
-
 struct Place {
     span: Span,
     /// Address of the piece's first byte.
@@ -169,7 +169,7 @@ struct Wrapper {
 }
 
 impl Wrapper {
-    fn meta(self, name: Box<str>, tally: &Tally, place: &Place) -> Meta {
+    fn meta(self, name: Name, tally: &Tally, place: &Place) -> Meta {
         Meta {
             name,
             state: self.state,
@@ -194,7 +194,8 @@ fn entry_resources(field: ListField, entry: wire::Entry, place: &Place) -> Vec<R
     if let Opt(Some(l)) = entry.listener {
         out.push(Resource::Listener(named(listener(l.value, &l.tally, wrapper.clone(), place), &entry.name.0)));
     }
-    for (state, slot) in [(State::Active, entry.active), (State::Warming, entry.warming), (State::Draining, entry.draining)]
+    for (state, slot) in
+        [(State::Active, entry.active), (State::Warming, entry.warming), (State::Draining, entry.draining)]
     {
         let Opt(Some(slot)) = slot else { continue };
         let wrapper = Wrapper { state, version: slot.version.0, last_updated: time(&slot.last_updated.0) };
@@ -221,10 +222,8 @@ fn entry_resources(field: ListField, entry: wire::Entry, place: &Place) -> Vec<R
     if let Opt(Some(e)) = entry.endpoint_config {
         out.push(Resource::EndpointSet(endpoint_set(&e.value, &e.tally, wrapper.clone(), place)));
     }
-    let secret_list = matches!(
-        field,
-        ListField::StaticSecrets | ListField::DynamicActiveSecrets | ListField::DynamicWarmingSecrets
-    );
+    let secret_list =
+        matches!(field, ListField::StaticSecrets | ListField::DynamicActiveSecrets | ListField::DynamicWarmingSecrets);
     if secret_list {
         let (body, tally) = match entry.secret.0 {
             Some(s) => (Some(s.value), s.tally),
@@ -326,7 +325,7 @@ fn extension_of(name: Name, type_name: &str, config: &wire::AnyConfig, tally: &T
     let vm = config.vm_config.0.0.as_deref().or(config.config.0.0.as_deref().and_then(|c| c.vm_config.0.0.as_deref()));
     Extension {
         name,
-        type_name: intern(type_name, tally::text_hash(type_name.as_bytes())),
+        type_name: word(type_name),
         weight: tally.weight,
         payloads,
         config_discovery: discovery,
@@ -372,6 +371,13 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
     Some(out)
 }
 
+/// `list` converted into a new allocation. Collecting would reuse the old one, whose elements are many times larger.
+fn converted<T, U>(list: Vec<T>, convert: impl FnMut(T) -> U) -> Vec<U> {
+    let mut out = Vec::with_capacity(list.len());
+    out.extend(list.into_iter().map(convert));
+    out
+}
+
 fn shared_extensions(list: &[wire::Filter]) -> Vec<Arc<Extension>> {
     list.iter().map(shared_extension).collect()
 }
@@ -382,7 +388,8 @@ fn network_filter(f: wire::Filter, place: &Place) -> NetworkFilter {
     let typed_struct = bare_type(&any.type_url.0).ends_with(".TypedStruct");
     let config = if typed_struct { any.value.0.0.map(|b| *b).unwrap_or_default() } else { any };
     let is_hcm = ext.type_name.ends_with(".HttpConnectionManager")
-        || (ext.type_name.is_empty() && matches!(&*f.name.0, "envoy.http_connection_manager" | "envoy.filters.network.http_connection_manager"));
+        || (ext.type_name.is_empty()
+            && matches!(&*f.name.0, "envoy.http_connection_manager" | "envoy.filters.network.http_connection_manager"));
     let stat_prefix = config.stat_prefix.0.0;
     if is_hcm {
         let routes = if let Some(table) = config.route_config.0.0 {
@@ -403,7 +410,13 @@ fn network_filter(f: wire::Filter, place: &Place) -> NetworkFilter {
             upgrades: config.upgrades.get(),
             tracing: config.tracing.present(),
         };
-        return NetworkFilter { extension: ext, hcm: Some(Box::new(hcm)), clusters: vec![], access_logs: vec![], stat_prefix };
+        return NetworkFilter {
+            extension: ext,
+            hcm: Some(Box::new(hcm)),
+            clusters: vec![],
+            access_logs: vec![],
+            stat_prefix,
+        };
     }
     let mut clusters = Vec::new();
     if !config.cluster.0.is_empty() {
@@ -436,19 +449,19 @@ fn filter_chain(c: wire::FilterChain, is_default: bool, place: &Place) -> Filter
     FilterChain {
         name: body.name.0,
         is_default,
-        server_names: body.matches.value.server_names.0.into_iter().map(|t| t.0).collect(),
+        server_names: converted(body.matches.value.server_names.0, |t| t.0),
         tls: tls.map(shared_tls),
         transport_socket: socket.present.then(|| shared_extension(&socket.value)),
         weight: c.tally.weight,
         len_bytes: c.len_bytes,
         body_hash: hash(hash(body.filters.tally.hash, socket.tally.hash), old.tally.hash),
         filters_hash: body.filters.tally.hash,
-        filters: body.filters.value.0.into_iter().map(|f| network_filter(f, place)).collect(),
+        filters: converted(body.filters.value.0, |f| network_filter(f, place)),
     }
 }
 
-fn address(a: Option<&wire::Address>) -> (Box<str>, bool) {
-    let Some(a) = a else { return ("".into(), false) };
+fn address(a: Option<&wire::Address>) -> (Name, bool) {
+    let Some(a) = a else { return (empty(), false) };
     if let Some(s) = &a.socket.0 {
         let udp = &*s.protocol.0 == "UDP";
         let port = match s.port.as_u64() {
@@ -457,32 +470,30 @@ fn address(a: Option<&wire::Address>) -> (Box<str>, bool) {
         };
         let host = &s.address.0;
         let text = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        return (text.into(), udp);
+        return (names::unique(&text, tally::text_hash(text.as_bytes())), udp);
     }
     if let Some(p) = &a.pipe.0 {
         return (p.path.0.clone(), false);
     }
-    ("".into(), false)
+    (empty(), false)
 }
 
 fn owner(m: &Opt<wire::Metadata>) -> Option<Box<Owner>> {
-    let shared = |text: &str| intern(text, tally::text_hash(text.as_bytes()));
     let filters = &m.0.as_ref()?.filters.0;
     if let Some(istio) = &filters.istio.0.0 {
         // /apis/networking.istio.io/v1alpha3/namespaces/NS/virtual-service/NAME
         let mut parts = istio.config.0.split('/').skip_while(|p| *p != "namespaces").skip(1);
         if let (Some(namespace), Some(kind), Some(name)) = (parts.next(), parts.next(), parts.next()) {
-            let name = name.into();
-            return Some(Box::new(Owner { namespace: shared(namespace), name, kind: shared(kind) }));
+            let name = word(name);
+            return Some(Box::new(Owner { namespace: word(namespace), name, kind: word(kind) }));
         }
         if let Some(s) = istio.services.0.first() {
-            let name = if s.name.is_empty() { &s.host.0 } else { &s.name.0 };
-            let name = (&**name).into();
-            return Some(Box::new(Owner { namespace: s.namespace.0.clone(), name, kind: shared("Service") }));
+            let name = if s.name.is_empty() { s.host.0.clone() } else { s.name.0.clone() };
+            return Some(Box::new(Owner { namespace: s.namespace.0.clone(), name, kind: word("Service") }));
         }
     }
     let r = filters.gateway.0.0.as_ref()?.resources.0.first()?;
-    let name = (&*r.name.0).into();
+    let name = r.name.0.clone();
     Some(Box::new(Owner { namespace: r.namespace.0.clone(), name, kind: r.kind.0.clone() }))
 }
 
@@ -490,8 +501,9 @@ fn listener(m: wire::Listener, tally: &Tally, wrapper: Wrapper, place: &Place) -
     let (addr, udp_address) = address(m.address.0.as_deref());
     let old_bind = m.deprecated_v1.0.and_then(|d| d.bind_to_port.0);
     let owner = owner(&m.metadata);
-    let mut chains: Vec<_> = m.chains.0.into_iter().map(|c| filter_chain(c, false, place)).collect();
+    let mut chains = converted(m.chains.0, |c| filter_chain(c, false, place));
     if let Some(c) = m.default_chain.0 {
+        chains.reserve_exact(1);
         chains.push(filter_chain(*c, true, place));
     }
     Listener {
@@ -509,14 +521,14 @@ fn listener(m: wire::Listener, tally: &Tally, wrapper: Wrapper, place: &Place) -
     }
 }
 
-fn push_cluster(list: &mut Vec<Box<str>>, name: &str) {
-    if !name.is_empty() && !list.iter().any(|c| &**c == name) {
-        list.push(name.into());
+fn push_cluster(list: &mut Vec<Name>, name: &Name) {
+    if !name.is_empty() && !list.contains(name) {
+        list.push(name.clone());
     }
 }
 
-fn virtual_host(p: wire::PlacedVirtualHost, place: &Place) -> VirtualHost {
-    let b = p.body;
+/// A virtual host whose JSON is `text`.
+pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> VirtualHost {
     let mut counts = RouteCounts {
         per_filter_configs: b.per_filter.get(),
         retry_policies: u32::from(b.retry_policy.present()),
@@ -526,14 +538,14 @@ fn virtual_host(p: wire::PlacedVirtualHost, place: &Place) -> VirtualHost {
         ..RouteCounts::default()
     };
     // nearly all virtual hosts lead to a handful of clusters; the exceptions are sorted once at the end
-    let mut clusters: Vec<Box<str>> = Vec::new();
+    let mut clusters: Vec<Name> = Vec::new();
     let mut many = false;
-    let mut add = |list: &mut Vec<Box<str>>, name: &str| {
+    let mut add = |list: &mut Vec<Name>, name: &Name| {
         if list.len() < 32 {
             push_cluster(list, name);
         } else if !name.is_empty() {
             many = true;
-            list.push(name.into());
+            list.push(name.clone());
         }
     };
     let mut dynamic_cluster = b.matcher.present();
@@ -581,6 +593,7 @@ fn virtual_host(p: wire::PlacedVirtualHost, place: &Place) -> VirtualHost {
         clusters.sort_unstable();
         clusters.dedup();
     }
+    clusters.shrink_to_fit();
     VirtualHost {
         name: b.name.0,
         domains: b.domains.count,
@@ -589,10 +602,10 @@ fn virtual_host(p: wire::PlacedVirtualHost, place: &Place) -> VirtualHost {
         clusters,
         dynamic_cluster,
         owner: owner(&b.metadata).or(route_owner),
-        weight: p.tally.weight,
-        offset_in_table: p.address.saturating_sub(place.base) as u64,
-        len_bytes: p.len_bytes,
-        text_hash: p.tally.hash,
+        weight: tally.weight,
+        offset_in_table: text.as_ptr() as u64,
+        len_bytes: text.len() as u64,
+        text_hash: tally.hash,
     }
 }
 
@@ -601,12 +614,11 @@ fn route_table(m: wire::RouteConfiguration, tally: &Tally, wrapper: Wrapper, pla
     for mirror in &m.mirrors.0 {
         push_cluster(&mut clusters, &mirror.cluster.0);
     }
-    RouteTable {
-        meta: wrapper.meta(m.name.0, tally, place),
-        virtual_hosts: m.virtual_hosts.0.into_iter().map(|v| virtual_host(v, place)).collect(),
-        vhds: m.vhds.present(),
-        clusters,
+    let mut virtual_hosts = m.virtual_hosts.0;
+    for v in &mut virtual_hosts {
+        v.offset_in_table = v.offset_in_table.saturating_sub(place.base as u64);
     }
+    RouteTable { meta: wrapper.meta(m.name.0, tally, place), virtual_hosts, vhds: m.vhds.present(), clusters }
 }
 
 fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
@@ -625,8 +637,8 @@ fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
                 out.weights_differ = true;
             }
             out.with_metadata += u32::from(e.metadata.present());
-            let a = e.endpoint.0.as_deref().and_then(|e| e.address.0.as_deref());
-            out.address_bytes += address(a).0.len() as u32;
+            let a = &e.endpoint.address;
+            out.address_bytes += a.socket.address.len_bytes + a.pipe.path.len_bytes;
         }
     }
     out.priorities = priorities.len() as u32;
@@ -644,7 +656,9 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
         _ => Discovery::Static,
     };
     let children = match &custom {
-        Some(c) => effective(&c.config.value).0.clusters.0.0.iter().map(|t| t.0.0.clone()).filter(|n| !n.is_empty()).collect(),
+        Some(c) => {
+            effective(&c.config.value).0.clusters.0.0.iter().map(|t| t.0.0.clone()).filter(|n| !n.is_empty()).collect()
+        }
         None => Vec::new(),
     };
     let service = m.eds.0.map(|e| e.service_name.0).unwrap_or_default();
@@ -653,7 +667,7 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
     let ring = m.ring_hash.0.unwrap_or_default();
     let policy = match typed {
         Some(t) => bare_type(&t.type_url.0).into(),
-        None if m.lb_policy.0.is_empty() => intern("ROUND_ROBIN", tally::text_hash(b"ROUND_ROBIN")),
+        None if m.lb_policy.0.is_empty() => word("ROUND_ROBIN"),
         None => m.lb_policy.0,
     };
     let lb = LoadBalancing {
@@ -716,7 +730,7 @@ fn endpoint_set(m: &wire::ClusterLoadAssignment, tally: &Tally, wrapper: Wrapper
     EndpointSet { meta: wrapper.meta(m.cluster_name.0.clone(), tally, place), hosts: host_counts(m) }
 }
 
-fn secret(m: Option<&wire::Secret>, tally: &Tally, wrapper: Wrapper, name: Box<str>, place: &Place) -> Secret {
+fn secret(m: Option<&wire::Secret>, tally: &Tally, wrapper: Wrapper, name: Name, place: &Place) -> Secret {
     let kind = match m {
         Some(m) if m.tls.present() => SecretKind::TlsCertificate,
         Some(m) if m.validation.present() => SecretKind::ValidationContext,
@@ -731,10 +745,10 @@ fn secret(m: Option<&wire::Secret>, tally: &Tally, wrapper: Wrapper, name: Box<s
 fn extension_config(m: wire::TypedExtension, tally: &Tally, wrapper: Wrapper, place: &Place) -> ExtensionConfig {
     let (config, type_name) = effective(&m.config.value);
     let extension = extension_of(m.name.0.clone(), type_name, config, &m.config.tally, false);
-    ExtensionConfig { meta: wrapper.meta((&*m.name.0).into(), tally, place), extension }
+    ExtensionConfig { meta: wrapper.meta(m.name.0.clone(), tally, place), extension }
 }
 
-fn scoped(list: &[Sub<wire::ScopedRoute>], wrapper: Wrapper, name: Box<str>, place: &Place) -> ScopedRoutes {
+fn scoped(list: &[Sub<wire::ScopedRoute>], wrapper: Wrapper, name: Name, place: &Place) -> ScopedRoutes {
     let mut tally = Tally::default();
     let mut tables = Vec::new();
     for s in list {
@@ -781,14 +795,20 @@ pub(crate) fn node(m: &wire::Node) -> Node {
     }
 }
 
-fn matcher_list(list: Option<Box<wire::MatcherList>>) -> Option<Vec<(Box<str>, Box<str>)>> {
+fn matcher_list(list: Option<Box<wire::MatcherList>>) -> Option<Vec<(Name, Name)>> {
     let list = list?;
     let patterns = list.patterns.0.into_iter().filter_map(|p| {
         let regex = p.safe_regex.0.0.map(|r| r.regex.0).unwrap_or(p.regex.0.0);
-        [("exact", p.exact.0.0), ("prefix", p.prefix.0.0), ("suffix", p.suffix.0.0), ("contains", p.contains.0.0), ("regex", regex)]
-            .into_iter()
-            .find(|(_, t)| !t.is_empty())
-            .map(|(k, t)| (k.into(), t))
+        [
+            ("exact", p.exact.0.0),
+            ("prefix", p.prefix.0.0),
+            ("suffix", p.suffix.0.0),
+            ("contains", p.contains.0.0),
+            ("regex", regex),
+        ]
+        .into_iter()
+        .find(|(_, t)| !t.is_empty())
+        .map(|(k, t)| (k.into(), t))
     });
     Some(patterns.collect())
 }
@@ -805,7 +825,7 @@ fn bootstrap(m: wire::Bootstrap, tally: &Tally, place: &Place) -> (Bootstrap, No
     clusters.dedup();
     let node = node(&m.node.value);
     let b = Bootstrap {
-        meta: wrapper.meta("".into(), tally, place),
+        meta: wrapper.meta(empty(), tally, place),
         node_weight: if m.node.present { m.node.tally.weight } else { Weight::default() },
         static_clusters: resources.clusters.get(),
         static_listeners: resources.listeners.get(),

@@ -177,8 +177,7 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
     use ElementKind::{Entry, Resource};
     let window = &bytes[..bytes.len().min(LOOKAHEAD_BYTES)];
     // within the window the answer may depend on what is beyond it only if the window is not filled yet
-    let undecided =
-        || if window.len() == LOOKAHEAD_BYTES || complete { None } else { Some(Class::NeedMore) };
+    let undecided = || if window.len() == LOOKAHEAD_BYTES || complete { None } else { Some(Class::NeedMore) };
     let (mut versioned, mut cluster_name, mut name) = (false, false, false);
     let (mut endpoints, mut wrapped) = (false, None);
     let mut at = 1;
@@ -223,13 +222,23 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
             {
                 return Class::Element(Entry(ListField::DynamicListeners));
             }
-            b"filter_chains" | b"filterChains" | b"default_filter_chain" | b"defaultFilterChain"
-            | b"listener_filters" | b"listenerFilters" => return Class::Element(Resource(ResourceKind::Listener)),
+            b"filter_chains"
+            | b"filterChains"
+            | b"default_filter_chain"
+            | b"defaultFilterChain"
+            | b"listener_filters"
+            | b"listenerFilters" => return Class::Element(Resource(ResourceKind::Listener)),
             b"virtual_hosts" | b"virtualHosts" if first == b'[' => {
                 return Class::Element(Resource(ResourceKind::RouteConfiguration));
             }
-            b"connect_timeout" | b"connectTimeout" | b"lb_policy" | b"lbPolicy" | b"load_assignment"
-            | b"loadAssignment" | b"eds_cluster_config" | b"edsClusterConfig"
+            b"connect_timeout"
+            | b"connectTimeout"
+            | b"lb_policy"
+            | b"lbPolicy"
+            | b"load_assignment"
+            | b"loadAssignment"
+            | b"eds_cluster_config"
+            | b"edsClusterConfig"
                 if name =>
             {
                 return Class::Element(Resource(ResourceKind::Cluster));

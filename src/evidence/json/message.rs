@@ -5,13 +5,11 @@
 //! Everything read is weighed by [`super::tally`].
 
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::tally;
+use super::{names, tally};
 use crate::model::envoy::Name;
 
 /// Defines a message struct with a tolerant `Deserialize`. Fields not named are weighed and dropped.
@@ -215,13 +213,19 @@ impl<'de> Deserialize<'de> for Weighed {
     }
 }
 
-/// A string; a number or boolean is taken as its text.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Text(pub(crate) Box<str>);
+/// A string that is kept; a number or boolean is taken as its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text(pub(crate) Name);
 
 impl Text {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self(names::empty())
     }
 }
 
@@ -232,8 +236,8 @@ impl<'de> Deserialize<'de> for Text {
             type Value = Text;
             tolerate!(scalar);
             fn visit_str<E>(self, v: &str) -> Result<Text, E> {
-                tally::string(v);
-                Ok(Text(v.into()))
+                let hash = tally::string(v);
+                Ok(Text(names::unique(v, hash)))
             }
             fn visit_bool<E>(self, v: bool) -> Result<Text, E> {
                 tally::scalar(u64::from(v));
@@ -256,38 +260,13 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-thread_local! {
-    static NAMES: RefCell<HashMap<u64, Name>> = RefCell::new(HashMap::new());
-}
-
-/// Entries kept per thread; names that do not repeat must not pile up.
-const MAX_INTERNED: usize = 4096;
-
-/// The shared copy of `text`, whose hash is known.
-pub(crate) fn intern(text: &str, hash: u64) -> Name {
-    NAMES.with(|n| {
-        let mut n = n.borrow_mut();
-        if let Some(name) = n.get(&hash) {
-            if &**name == text {
-                return name.clone();
-            }
-        }
-        if n.len() >= MAX_INTERNED {
-            n.clear();
-        }
-        let name: Name = text.into();
-        n.insert(hash, name.clone());
-        name
-    })
-}
-
 /// A string that many resources repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shared(pub(crate) Name);
 
 impl Default for Shared {
     fn default() -> Self {
-        Self(intern("", 0))
+        Self(names::empty())
     }
 }
 
@@ -300,7 +279,7 @@ impl<'de> Deserialize<'de> for Shared {
             tolerate!(@num);
             fn visit_str<E>(self, v: &str) -> Result<Shared, E> {
                 let hash = tally::string(v);
-                Ok(Shared(intern(v, hash)))
+                Ok(Shared(names::common(v, hash)))
             }
         }
         d.deserialize_any(V)

@@ -2,5 +2,6 @@
 //! visitors for one resource at a time ([`message`]) that weigh what they read ([`tally`]).
 
 pub(crate) mod message;
+pub(crate) mod names;
 pub(crate) mod skip;
 pub(crate) mod tally;

@@ -27,7 +27,8 @@ impl Skip {
             i = 1;
         }
         if self.scalar {
-            return match bytes[i..].iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')) {
+            return match bytes[i..].iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+            {
                 Some(n) => Some(i + n),
                 None => None,
             };

@@ -224,10 +224,10 @@ pub(crate) fn string(text: &str) -> u64 {
     with(|t| {
         let w = &mut t.weight;
         w.strings += 1;
-        w.string_bytes += text.len() as u64;
+        w.string_bytes += text.len() as u32;
         if text.len() > 22 {
             w.long_strings += 1;
-            w.long_string_bytes += text.len() as u64;
+            w.long_string_bytes += text.len() as u32;
         }
         t.hash = mix(t.hash, hash);
         if text.len() >= PAYLOAD_BYTES {
