@@ -9,7 +9,8 @@ tree; nothing here is taken from the Rust code, so that the two can disagree.
 Conventions
 - A file is `config` when it holds a section of an Envoy admin dump or a resource of the xDS API; a section may be empty.
 - Resources inside a `bootstrap` are not counted: an admin dump repeats them in its static lists.
-- Every state of a dynamic listener counts in its own column; `error` counts entries that have only an error state.
+- Every state of a dynamic listener counts in its own column. So does an error state, with or without others beside it:
+  it holds a whole rejected resource.
 - Resources without a wrapper (arrays of them, name-to-resource maps, DiscoveryResponse, CSDS `generic_xds_configs`)
   count as active or dynamic.
 - A section type counts only when its full name is Envoy's (`envoy.admin.v3.`, `envoy.admin.v2alpha.`).
@@ -53,7 +54,7 @@ LISTS = {
     "ecds_filters": ("ecds", "ecds_filter"),
 }
 STATES = {"active_state": "listeners_active", "warming_state": "listeners_warming",
-          "draining_state": "listeners_draining"}
+          "draining_state": "listeners_draining", "error_state": "listeners_error"}
 SECTIONS = ("Bootstrap", "Listeners", "Clusters", "Routes", "ScopedRoutes", "Secrets", "Endpoints", "Ecds")
 SECTION_TYPE = re.compile(r"envoy\.admin\.(?:v3|v2alpha)\.(?:%s)ConfigDump$" % "|".join(SECTIONS))
 SLICE_TYPE = re.compile(r"envoy\.admin\.(?:v3|v2alpha)\.[A-Za-z]+ConfigDump\.(\w+)$")
@@ -110,11 +111,9 @@ class Count:
         if not isinstance(entry, dict):
             return
         keys = {snake(k): v for k, v in entry.items()}
-        states = [column for key, column in STATES.items() if isinstance(keys.get(key), dict)]
-        for column in states:
-            self.columns[column] += 1
-        if not states and isinstance(keys.get("error_state"), dict):
-            self.columns["listeners_error"] += 1
+        for key, column in STATES.items():
+            if isinstance(keys.get(key), dict):
+                self.columns[column] += 1
 
     def list_of(self, key, items):
         if key == "dynamic_listeners":
@@ -159,7 +158,7 @@ class Count:
         if not type_name and isinstance(keys.get("bootstrap"), dict) and keys.keys() <= {"bootstrap", "last_updated"}:
             self.sections += 1
             return
-        if any(isinstance(keys.get(k), dict) for k in (*STATES, "error_state")):
+        if any(isinstance(keys.get(k), dict) for k in STATES):
             return self.dynamic_listener(node)
         if {"op", "path"} <= keys.keys():
             return  # an RFC 6902 operation says what changed, it is not configuration

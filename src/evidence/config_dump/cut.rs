@@ -444,6 +444,7 @@ impl Cutter {
                 }
                 Class::Element(kind) => self.take(kind),
                 Class::OtherType(t) if role == Role::Configs => self.skip(buf, *at, Why::Stranger(t)),
+                Class::Foreign => self.skip(buf, *at, Why::Unwanted),
                 Class::OtherType(_) | Class::Unknown => match self.deeper() {
                     Some(role) => self.push(false, role, at),
                     None => self.skip(buf, *at, Why::Unwanted),
