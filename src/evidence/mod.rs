@@ -6,3 +6,4 @@ pub mod config_dump;
 pub mod envoy_admin;
 mod json;
 pub mod kind;
+pub mod load;
