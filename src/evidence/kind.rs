@@ -310,7 +310,8 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
                 let colon = memchr::memchr(b':', line)?;
                 let (key, rest) = (&line[..colon], &line[colon + 1..]);
                 let quoted = key.starts_with(b"'") || key.starts_with(b"\"");
-                let plain = key.iter().all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(b));
+                let plain = key.iter().all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(b))
+                    && !key.iter().all(u8::is_ascii_digit);
                 if key.is_empty() || !(plain || quoted) {
                     return None;
                 }
@@ -768,10 +769,8 @@ mod tests {
             if std::env::var_os("MESHDUMP_CORPUS_LIST").is_some() {
                 eprintln!("{kind:?}\t{name}");
             }
-            if let Some(expected) = expected(&name) {
-                if !expected.contains(&kind) && kind != Kind::Empty {
-                    wrong.push(format!("{name}: {kind:?}, expected one of {expected:?}"));
-                }
+            if let Some(expected) = expected(&name).filter(|e| !e.contains(&kind) && kind != Kind::Empty) {
+                wrong.push(format!("{name}: {kind:?}, expected one of {expected:?}"));
             }
             let problems = match kind {
                 Kind::Memory => both(admin::memory::read(&name, &bytes)),
@@ -791,10 +790,44 @@ mod tests {
                 eprintln!("{}: {} {:?}", p.label, p.what, p.offset_bytes);
             }
         }
+        assert!(bundles(&files) > 0);
         for ((label, kind), n) in &table {
             eprintln!("{label:24} {kind:32} {n:5}");
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// What the files of one proxy of a bundle say must agree; returns how many proxies were looked at.
+    #[allow(clippy::print_stderr, reason = "the figures are for who runs the test")]
+    fn bundles(files: &[std::path::PathBuf]) -> u32 {
+        use crate::evidence::envoy_admin as admin;
+        let mut proxies = 0;
+        for path in files.iter().filter(|p| p.ends_with("memory") && p.to_string_lossy().contains("/proxies/")) {
+            let folder = path.parent().unwrap();
+            let Ok(prometheus) = std::fs::read(folder.join("stats/prometheus")) else { continue };
+            let bytes = |name: &str| std::fs::read(folder.join(name)).unwrap();
+            let stats = admin::stats::read("", &mut &prometheus[..]).0.unwrap();
+            let memory = admin::memory::read("", &bytes("memory")).0.unwrap();
+            let info = admin::server_info::read("", &bytes("server_info")).0.unwrap();
+            let clusters = admin::clusters::read("", &mut &bytes("clusters")[..]).0.unwrap();
+            let listeners = admin::listeners::read("", &bytes("listeners")).0.unwrap();
+            let allocated = stats.memory_allocated.unwrap();
+            assert!(allocated.abs_diff(memory.allocated) * 50 < memory.allocated, "{}", path.display());
+            assert_eq!(stats.concurrency.map(|n| n as u32), info.concurrency, "{}", path.display());
+            assert_eq!(stats.active_clusters, Some(clusters.len() as u64), "{}", path.display());
+            assert_eq!(stats.listeners_active, Some(listeners), "{}", path.display());
+            assert_eq!(info.drain_time_s, Some(45), "{}", path.display());
+            assert!(!info.node.workload.is_empty() && !info.version.is_empty(), "{}", path.display());
+            let hosts: u32 = clusters.iter().map(|c| c.hosts).sum();
+            let text = String::from_utf8(bytes("clusters")).unwrap();
+            let totals: Vec<u64> =
+                text.lines().filter_map(|l| l.split_once("::rq_total::")).map(|(_, n)| n.parse().unwrap()).collect();
+            assert_eq!(hosts as usize, totals.len(), "{}", path.display());
+            assert_eq!(clusters.iter().map(|c| c.requests).sum::<u64>(), totals.iter().sum::<u64>());
+            eprintln!("{} hosts, {allocated} B, traffic {:?}", hosts, stats.cluster_traffic);
+            proxies += 1;
+        }
+        proxies
     }
 
     fn both<T>(
