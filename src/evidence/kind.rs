@@ -162,6 +162,8 @@ const MAX_LINES: usize = 400;
 const MAX_ITEMS: usize = 128;
 /// Levels searched for Envoy resources.
 const MAX_DEPTH: u32 = 8;
+/// Places of a text where JSON may begin that are looked at.
+const MAX_EMBEDDED: usize = 32;
 /// Documents of a concatenation looked at.
 const MAX_DOCUMENTS: usize = 8;
 
@@ -246,11 +248,11 @@ fn by_lines(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
         };
         return Some(if count(&of_envoy) > 0 { Kind::StatsPrometheus } else { Kind::Metrics });
     }
+    if is_bpftool_text(lines) {
+        return Some(Kind::BpftoolText);
+    }
     if let Some(kind) = yaml(text, lines) {
         return Some(kind);
-    }
-    if lines.first().is_some_and(|l| is_bpftool_text(l)) {
-        return Some(Kind::BpftoolText);
     }
     let start = text.trim_ascii_start();
     let after = |open: &[u8]| start.strip_prefix(open).map(<[u8]>::trim_ascii_start);
@@ -266,13 +268,16 @@ fn is_place_of_host(line: &[u8]) -> bool {
         .any(|k| memchr::memmem::find(line, k).is_some())
 }
 
-/// `20: hash  name m  flags 0x1`, `12: cgroup_device  tag 3918c82a5f4c0360  gpl`, `key: 00 01`.
-fn is_bpftool_text(line: &[u8]) -> bool {
-    let Ok(line) = std::str::from_utf8(line) else { return false };
-    let (first, rest) = line.split_once(':').unwrap_or((line, ""));
+/// `20: hash  name m  flags 0x1`, `12: cgroup_device  tag 3918c82a5f4c0360  gpl`, `key: 00 01  value: 02`, `key:`.
+fn is_bpftool_text(lines: &[&[u8]]) -> bool {
+    let text = |i: usize| lines.get(i).and_then(|l| std::str::from_utf8(l).ok()).unwrap_or("");
+    let is_hex = |t: &str| {
+        let mut bytes = t.split_ascii_whitespace().take_while(|w| *w != "value:").peekable();
+        bytes.peek().is_some() && bytes.all(|b| b.len() == 2 && b.bytes().all(|c| c.is_ascii_hexdigit()))
+    };
+    let Some((first, rest)) = text(0).split_once(':') else { return false };
     if first == "key" {
-        let mut bytes = rest.split_ascii_whitespace().take(8).peekable();
-        return bytes.peek().is_some() && bytes.all(|b| b.len() == 2 && b.bytes().all(|c| c.is_ascii_hexdigit()));
+        return if rest.trim().is_empty() { is_hex(text(1)) } else { is_hex(rest) };
     }
     !first.is_empty()
         && first.bytes().all(|b| b.is_ascii_digit())
@@ -305,7 +310,8 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
                 let colon = memchr::memchr(b':', line)?;
                 let (key, rest) = (&line[..colon], &line[colon + 1..]);
                 let quoted = key.starts_with(b"'") || key.starts_with(b"\"");
-                let plain = key.iter().all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(b));
+                let plain = key.iter().all(|b| b.is_ascii_alphanumeric() || b"_-./@".contains(b))
+                    && !key.iter().all(u8::is_ascii_digit);
                 if key.is_empty() || !(plain || quoted) {
                     return None;
                 }
@@ -332,20 +338,24 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
     Some(if object { Kind::Kubernetes } else { Kind::Yaml })
 }
 
-/// JSON that begins at a later line, or a dump anywhere.
+/// JSON that begins at a later line, or a dump behind other text of its line.
 fn embedded(text: &[u8]) -> Kind {
     let mut tries = 0;
     for at in memchr::memchr2_iter(b'{', b'[', text) {
         let before = text[..at].iter().rev().find(|b| !matches!(b, b' ' | b'\t' | b'\r'));
-        let dump = text[at..].strip_prefix(b"{").is_some_and(|t| t.trim_ascii_start().starts_with(b"\"configs\""));
-        if !dump && !matches!(before, None | Some(b'\n')) {
+        let rest = &text[at..];
+        if !matches!(before, None | Some(b'\n')) {
+            let dump = rest.strip_prefix(b"{").is_some_and(|t| t.trim_ascii_start().starts_with(b"\"configs\""));
+            if dump && holds_envoy(rest, 0) {
+                return Kind::ConfigDump;
+            }
             continue;
         }
-        if let Some(kind) = json(&text[at..]).filter(|k| *k != Kind::OtherJson) {
+        if let Some(kind) = json(rest).filter(|k| *k != Kind::OtherJson) {
             return kind;
         }
         tries += 1;
-        if tries >= MAX_DOCUMENTS {
+        if tries >= MAX_EMBEDDED {
             break;
         }
     }
@@ -356,7 +366,10 @@ fn embedded(text: &[u8]) -> Kind {
 fn json(text: &[u8]) -> Option<Kind> {
     let next = text.get(1..).map(<[u8]>::trim_ascii_start).unwrap_or_default().first().copied();
     match (text.first()?, next) {
-        (b'{', Some(b'"' | b'}') | None) => Some(documents(text).unwrap_or_else(|| object(text))),
+        (b'{', Some(b'"' | b'}') | None) => match documents(text).unwrap_or_else(|| object(text)) {
+            Kind::OtherJson if is_log_entry(&Fields::of(text)) => None,
+            kind => Some(kind),
+        },
         (b'[', Some(b'{')) => {
             let inner = text[1..].trim_ascii_start();
             let key = inner[1..].trim_ascii_start().first();
@@ -436,6 +449,10 @@ fn documents(text: &[u8]) -> Option<Kind> {
         rest = &rest[skip_space(rest)..];
     }
     None
+}
+
+fn is_log_entry(f: &Fields<'_>) -> bool {
+    f.any(&["msg", "message"]) && f.any(&["level", "lvl", "severity"])
 }
 
 fn is_watch_event(f: &Fields<'_>) -> bool {
@@ -580,7 +597,7 @@ fn istiod_object(f: &Fields<'_>) -> Option<&'static str> {
     let instance = first_in(first.value);
     if first.value.starts_with(b"[")
         && instance.is("Service", b'{')
-        && instance.any(&["ServicePort", "Endpoint", "Target"])
+        && instance.any(&["Port", "ServicePort", "Endpoint"])
     {
         return Some("instancesz");
     }
@@ -690,6 +707,12 @@ mod tests {
             ("Name:        a\nNamespace:   b\n", Text),
             ("Error: bpf obj get: No such file\n", Text),
             ("[hello] world\n", Text),
+            ("# Shapes\n1. `{\"configs\":[{@type...},...]}` is normal\n", Text),
+            ("x y {\"configs\":[{\"@type\":\"a/envoy.admin.v3.ClustersConfigDump\"}]}", ConfigDump),
+            ("{\"level\":\"info\",\"msg\":\"x\"}\n{\"level\":\"info\",\"msg\":\"y\"}\n", Text),
+            ("{\"level\":\"info\",\"scope\":\"envoy main\",\"msg\":\"x\"}\n", EnvoyLog),
+            ("key: 02 00  value: 03\nkey: 03 00  value: 04\n", BpftoolText),
+            ("key:\n40 00\nvalue:\n00\n", BpftoolText),
             ("a\0b", Binary),
             (r#"{"resourceMetrics":[]}"#, OtlpStats),
             (r#"{"a":[1,2]}"#, OtherJson),
@@ -746,10 +769,8 @@ mod tests {
             if std::env::var_os("MESHDUMP_CORPUS_LIST").is_some() {
                 eprintln!("{kind:?}\t{name}");
             }
-            if let Some(expected) = expected(&name) {
-                if !expected.contains(&kind) && kind != Kind::Empty {
-                    wrong.push(format!("{name}: {kind:?}, expected one of {expected:?}"));
-                }
+            if let Some(expected) = expected(&name).filter(|e| !e.contains(&kind) && kind != Kind::Empty) {
+                wrong.push(format!("{name}: {kind:?}, expected one of {expected:?}"));
             }
             let problems = match kind {
                 Kind::Memory => both(admin::memory::read(&name, &bytes)),
@@ -769,10 +790,44 @@ mod tests {
                 eprintln!("{}: {} {:?}", p.label, p.what, p.offset_bytes);
             }
         }
+        assert!(bundles(&files) > 0);
         for ((label, kind), n) in &table {
             eprintln!("{label:24} {kind:32} {n:5}");
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// What the files of one proxy of a bundle say must agree; returns how many proxies were looked at.
+    #[allow(clippy::print_stderr, reason = "the figures are for who runs the test")]
+    fn bundles(files: &[std::path::PathBuf]) -> u32 {
+        use crate::evidence::envoy_admin as admin;
+        let mut proxies = 0;
+        for path in files.iter().filter(|p| p.ends_with("memory") && p.to_string_lossy().contains("/proxies/")) {
+            let folder = path.parent().unwrap();
+            let Ok(prometheus) = std::fs::read(folder.join("stats/prometheus")) else { continue };
+            let bytes = |name: &str| std::fs::read(folder.join(name)).unwrap();
+            let stats = admin::stats::read("", &mut &prometheus[..]).0.unwrap();
+            let memory = admin::memory::read("", &bytes("memory")).0.unwrap();
+            let info = admin::server_info::read("", &bytes("server_info")).0.unwrap();
+            let clusters = admin::clusters::read("", &mut &bytes("clusters")[..]).0.unwrap();
+            let listeners = admin::listeners::read("", &bytes("listeners")).0.unwrap();
+            let allocated = stats.memory_allocated.unwrap();
+            assert!(allocated.abs_diff(memory.allocated) * 50 < memory.allocated, "{}", path.display());
+            assert_eq!(stats.concurrency.map(|n| n as u32), info.concurrency, "{}", path.display());
+            assert_eq!(stats.active_clusters, Some(clusters.len() as u64), "{}", path.display());
+            assert_eq!(stats.listeners_active, Some(listeners), "{}", path.display());
+            assert_eq!(info.drain_time_s, Some(45), "{}", path.display());
+            assert!(!info.node.workload.is_empty() && !info.version.is_empty(), "{}", path.display());
+            let hosts: u32 = clusters.iter().map(|c| c.hosts).sum();
+            let text = String::from_utf8(bytes("clusters")).unwrap();
+            let totals: Vec<u64> =
+                text.lines().filter_map(|l| l.split_once("::rq_total::")).map(|(_, n)| n.parse().unwrap()).collect();
+            assert_eq!(hosts as usize, totals.len(), "{}", path.display());
+            assert_eq!(clusters.iter().map(|c| c.requests).sum::<u64>(), totals.iter().sum::<u64>());
+            eprintln!("{} hosts, {allocated} B, traffic {:?}", hosts, stats.cluster_traffic);
+            proxies += 1;
+        }
+        proxies
     }
 
     fn both<T>(
@@ -846,6 +901,7 @@ mod tests {
             return Some(&[Kubernetes]);
         }
         if name.starts_with("bpftool/") {
+            // one is `[]`: a failed dump
             return Some(&[Bpftool, BpftoolText, OtherJson]);
         }
         if name.starts_with("config_dump/") {

@@ -13,10 +13,13 @@ message! {
     }
 }
 
+/// Init managers, each with the targets it waits for.
+pub type InitTargets = Vec<(Name, Vec<Name>)>;
+
 /// Reads `/init_dump` (Envoy `init_dump.proto`): each init manager with the targets it still waits for.
 ///
 /// `{}` is an answer: nothing is waited for. `None` for anything that is no object, or one with other keys only.
-pub fn read(label: &str, text: &[u8]) -> (Option<Vec<(Name, Vec<Name>)>>, Vec<Problem>) {
+pub fn read(label: &str, text: &[u8]) -> (Option<InitTargets>, Vec<Problem>) {
     let mut problems = Vec::new();
     let Some(small) = Small::find(label, "/init_dump", text, &mut problems) else { return (None, problems) };
     let mut out = None;

@@ -21,10 +21,9 @@ pub fn read(label: &str, text: &[u8]) -> (Option<u64>, Vec<Problem>) {
     let Some(small) = Small::find(label, "/listeners", text, &mut problems) else { return (None, problems) };
     let mut count = None;
     small.fields(label, &mut problems, |f| {
-        if matches!(f.key, b"listener_statuses" | b"listenerStatuses") {
-            if let Some(walk) = Outline::new(f.value) {
-                count = Some(walk.filter(|i| i.whole).count() as u64);
-            }
+        let list = matches!(f.key, b"listener_statuses" | b"listenerStatuses");
+        if let Some(walk) = Outline::new(f.value).filter(|_| list) {
+            count = Some(walk.filter(|i| i.whole).count() as u64);
         }
     });
     if count.is_none() {

@@ -80,6 +80,20 @@ mod tests {
     }
 
     #[test]
+    fn no_prefix_gives_a_wrong_number() {
+        let text = br#"{"allocated": 138, "heap_size": "199", "total_physical_bytes": 225}"#;
+        let whole = read("memory", text).0.unwrap();
+        for cut in 0..text.len() {
+            let (m, problems) = read("memory", &text[..cut]);
+            assert!(!problems.is_empty());
+            let Some(m) = m else { continue };
+            assert_eq!(m.allocated, 138);
+            assert!(m.heap_size.is_none_or(|v| Some(v) == whole.heap_size));
+            assert!(m.physical.is_none_or(|v| Some(v) == whole.physical));
+        }
+    }
+
+    #[test]
     fn garbage_and_zeros() {
         for text in ["", "no JSON", "{}", "null", "[1]", r#"{"allocated":"0","heap_size":"0"}"#, r#"{"allocated":[]}"#]
         {

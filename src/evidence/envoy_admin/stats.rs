@@ -395,10 +395,9 @@ fn skip_entry(lines: &mut Lines<'_>) -> bool {
 fn entry(text: &[u8], gathered: &mut Gathered) {
     gathered.stats.lines += 1;
     let parsed = tally::scoped(|| serde_json::from_slice::<Entry<'_>>(text)).0;
-    if let Ok(Entry { name, value: Num(Some(value)) }) = parsed {
-        if let Some(value) = whole_number(value) {
-            gathered.dotted(name.as_bytes(), value);
-        }
+    let stat = parsed.ok().and_then(|e| Some((e.name, whole_number(e.value.0?)?)));
+    if let Some((name, value)) = stat {
+        gathered.dotted(name.as_bytes(), value);
     }
 }
 
@@ -499,6 +498,42 @@ envoy_cluster_x_bucket{le="+Inf"} NaN
         let (stats, problems) = read("stats", &mut &JSON.as_bytes()[..cut]);
         assert_eq!(stats.unwrap().memory_allocated, None);
         assert_eq!(problems[0].loss, Loss::Part);
+    }
+
+    #[test]
+    fn no_prefix_gives_a_wrong_number() {
+        let whole = expected(0);
+        for text in [TEXT, PROMETHEUS, JSON] {
+            for cut in 0..text.len() {
+                let (stats, problems) = read("stats", &mut &text.as_bytes()[..cut]);
+                let Some(s) = stats else {
+                    assert_eq!(problems.last().unwrap().loss, Loss::Whole);
+                    continue;
+                };
+                assert!(s.memory_allocated.is_none_or(|v| Some(v) == whole.memory_allocated), "{cut}");
+                assert!(s.active_clusters.is_none_or(|v| Some(v) == whole.active_clusters), "{cut}");
+                assert!(s.listeners_draining.is_none_or(|v| Some(v) == whole.listeners_draining), "{cut}");
+                assert!(s.cluster_traffic.iter().all(|(_, n)| [0, 3, 4, 7].contains(n)), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_breaks() {
+        struct Breaks<'a>(&'a [u8]);
+        impl Read for Breaks<'_> {
+            fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                if self.0.is_empty() { Err(std::io::Error::other("gzip data ends early")) } else { self.0.read(out) }
+            }
+        }
+        for text in [TEXT, PROMETHEUS, JSON] {
+            let cut = text.find("memory_allocated").unwrap() + "memory_allocated: 47".len();
+            let (stats, problems) = read("stats", &mut Breaks(&text.as_bytes()[..cut]));
+            let stats = stats.unwrap();
+            assert_eq!((stats.memory_allocated, stats.listeners_draining), (None, Some(3)));
+            assert_eq!(problems.len(), 1);
+            assert!(problems[0].what.starts_with("gzip data ends early; "), "{problems:?}");
+        }
     }
 
     #[test]

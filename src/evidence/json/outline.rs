@@ -10,8 +10,6 @@ use super::skip::{skip_space, value_end};
 pub(crate) struct Item<'a> {
     /// The key as written, without quotes.
     pub(crate) key: &'a [u8],
-    /// Offset of the value in the bytes given to [`Outline::new`].
-    pub(crate) at: usize,
     /// The value; up to the end of the bytes when it is not whole.
     pub(crate) value: &'a [u8],
     /// The value ends where `value` ends.
@@ -101,8 +99,7 @@ impl<'a> Iterator for Outline<'a> {
             Some(_) if !self.array => return self.stop(End::Broken(self.at)),
             Some(_) => {}
         }
-        let at = self.at;
-        let rest = &self.bytes[at..];
+        let rest = &self.bytes[self.at..];
         let (value, whole) = match value_end(rest) {
             Some(len) => (&rest[..len], true),
             None => (rest, false),
@@ -111,7 +108,7 @@ impl<'a> Iterator for Outline<'a> {
         if !whole {
             self.end = Some(End::Early(self.at));
         }
-        Some(Item { key, at, value, whole })
+        Some(Item { key, value, whole })
     }
 }
 
