@@ -23,6 +23,7 @@ use crate::model::source::{InputId, Span};
 
 pub(crate) use messages::Node as WireNode;
 pub(crate) use resource::node;
+pub(crate) use shape::{Class, peek};
 
 /// Limits of the reader.
 #[derive(Debug, Clone, Copy)]

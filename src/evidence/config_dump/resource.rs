@@ -178,8 +178,26 @@ impl Wrapper {
             span: place.span,
             weight: tally.weight,
             text_hash: tally.hash,
+            cluster_refs: cluster_refs(tally),
         }
     }
+}
+
+/// Shared: thousands of clusters name the same `sds-grpc`.
+fn cluster_refs(tally: &Tally) -> Option<Arc<[Name]>> {
+    thread_local! {
+        static LAST: RefCell<Option<Arc<[Name]>>> = const { RefCell::new(None) };
+    }
+    if tally.cluster_refs.is_empty() {
+        return None;
+    }
+    LAST.with(|last| {
+        let mut last = last.borrow_mut();
+        if last.as_deref() != Some(&tally.cluster_refs[..]) {
+            *last = Some(tally.cluster_refs.as_slice().into());
+        }
+        last.clone()
+    })
 }
 
 /// RFC 3339 as Envoy (3 digits), Go (9 digits) or nobody (no fraction) writes it.
