@@ -46,10 +46,13 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+/// Sets what a companion tells on the proxy it belongs to.
+type Apply = Box<dyn FnOnce(&mut Proxy) + Send>;
+
 /// One document, read.
 enum Reading {
     Dumps(Dumps),
-    Companion(Box<dyn FnOnce(&mut Proxy) + Send>),
+    Companion(Apply),
     Nothing,
 }
 
@@ -81,7 +84,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
 
     let mut out = Loaded::default();
     let mut dumps: Vec<Found> = Vec::new();
-    let mut companions: Vec<(usize, Box<dyn FnOnce(&mut Proxy) + Send>)> = Vec::new();
+    let mut companions: Vec<(usize, Apply)> = Vec::new();
     for (i, reading, problems, sha256) in readings {
         let d = &documents[i];
         let mut note = kinds[i].note().map(str::to_owned);
@@ -299,7 +302,7 @@ fn stem(label: &str) -> &str {
 fn join(
     documents: &[Document],
     dumps: Vec<Found>,
-    companions: Vec<(usize, Box<dyn FnOnce(&mut Proxy) + Send>)>,
+    companions: Vec<(usize, Apply)>,
     out: &mut Loaded,
 ) {
     let mut seats: Vec<Seat> = Vec::new();

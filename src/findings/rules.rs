@@ -74,7 +74,7 @@ fn duration(s: u64) -> String {
 }
 
 /// Bytes with a binary unit, three digits at most.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["Ki", "Mi", "Gi", "Ti"];
     if bytes < 1024 {
         return format!("{bytes}");

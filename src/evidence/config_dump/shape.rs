@@ -303,6 +303,10 @@ mod tests {
             Class::Element(ElementKind::Resource(ResourceKind::Cluster))
         );
         assert_eq!(
+            class(r#"{"altStatName":"a","loadAssignment":{"clusterName":"a","endpoints":[]},"name":"a"}"#),
+            Class::Element(ElementKind::Resource(ResourceKind::Cluster))
+        );
+        assert_eq!(
             class(r#"{"clusterName":"c","endpoints":[]}"#),
             Class::Element(ElementKind::Resource(ResourceKind::ClusterLoadAssignment))
         );
