@@ -271,7 +271,7 @@ fn utf16(bytes: &[u8]) -> (String, bool) {
         let pair = [c[0], c[1]];
         if little { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) }
     });
-    let mut whole = bytes.len() % 2 == 0;
+    let mut whole = bytes.len().is_multiple_of(2);
     let text = char::decode_utf16(units)
         .map(|r| {
             r.unwrap_or_else(|_| {
@@ -299,12 +299,7 @@ fn stem(label: &str) -> &str {
     file_name(label).split('.').next().unwrap_or("")
 }
 
-fn join(
-    documents: &[Document],
-    dumps: Vec<Found>,
-    companions: Vec<(usize, Apply)>,
-    out: &mut Loaded,
-) {
+fn join(documents: &[Document], dumps: Vec<Found>, companions: Vec<(usize, Apply)>, out: &mut Loaded) {
     let mut seats: Vec<Seat> = Vec::new();
     let mut proxies: Vec<(Proxy, Vec<u32>)> = Vec::new();
     for f in dumps {
@@ -341,10 +336,10 @@ fn join(
     let mut taken: HashMap<String, u32> = HashMap::new();
     for (proxy, inputs) in &mut proxies {
         hosts_from_statuses(proxy);
-        if proxy.node == Node::default() {
-            if let Some(info) = &proxy.server_info {
-                proxy.node = info.node.clone();
-            }
+        if proxy.node == Node::default()
+            && let Some(info) = &proxy.server_info
+        {
+            proxy.node = info.node.clone();
         }
         let label = name(proxy, &out.inputs[inputs[0] as usize].label);
         let n = taken.entry(label.clone()).or_default();

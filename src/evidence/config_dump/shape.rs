@@ -238,11 +238,7 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
             | b"load_assignment"
             | b"loadAssignment"
             | b"eds_cluster_config"
-            | b"edsClusterConfig"
-                if name =>
-            {
-                return Class::Element(Resource(ResourceKind::Cluster));
-            }
+            | b"edsClusterConfig" => return Class::Element(Resource(ResourceKind::Cluster)),
             b"tls_certificate" | b"tlsCertificate" | b"validation_context" | b"validationContext"
                 if name && first == b'{' =>
             {
@@ -269,10 +265,10 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
         let Some(value_len) = value_end(&window[at..]) else {
             return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints));
         };
-        if key == b"@type" {
-            if let Ok(type_url) = std::str::from_utf8(unquoted(&window[at..at + value_len])) {
-                return by_type(type_url);
-            }
+        if key == b"@type"
+            && let Ok(type_url) = std::str::from_utf8(unquoted(&window[at..at + value_len]))
+        {
+            return by_type(type_url);
         }
         at += value_len;
     }

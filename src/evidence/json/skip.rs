@@ -27,11 +27,10 @@ impl Skip {
             i = 1;
         }
         if self.scalar {
-            return match bytes[i..].iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-            {
-                Some(n) => Some(i + n),
-                None => None,
-            };
+            return bytes[i..]
+                .iter()
+                .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+                .map(|n| i + n);
         }
         loop {
             if self.in_string {
