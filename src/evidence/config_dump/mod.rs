@@ -132,6 +132,8 @@ pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> 
             }
             rest = &rest[used..];
         }
+        // a batch may be full at the very end: then the end has not been looked at
+        cutter.run(&[], true, BATCH_BYTES, &mut Vec::new());
     });
     finish(label, input, cutter, work, None)
 }
@@ -461,6 +463,7 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
         Remark::LeadingText { bytes } => {
             Problem::new(label, Loss::Nothing, format!("{bytes} bytes in front of the JSON were skipped")).at(0)
         }
+        Remark::NoDocument => Problem::new(label, Loss::Whole, "no JSON object or list in it"),
         Remark::TrailingText { offset_bytes } => {
             Problem::new(label, Loss::Nothing, "text behind the JSON was skipped").at(*offset_bytes)
         }
