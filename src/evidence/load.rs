@@ -46,10 +46,13 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
+/// Sets what a companion tells on the proxy it belongs to.
+type Apply = Box<dyn FnOnce(&mut Proxy) + Send>;
+
 /// One document, read.
 enum Reading {
     Dumps(Dumps),
-    Companion(Box<dyn FnOnce(&mut Proxy) + Send>),
+    Companion(Apply),
     Nothing,
 }
 
@@ -81,7 +84,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
 
     let mut out = Loaded::default();
     let mut dumps: Vec<Found> = Vec::new();
-    let mut companions: Vec<(usize, Box<dyn FnOnce(&mut Proxy) + Send>)> = Vec::new();
+    let mut companions: Vec<(usize, Apply)> = Vec::new();
     for (i, reading, problems, sha256) in readings {
         let d = &documents[i];
         let mut note = kinds[i].note().map(str::to_owned);
@@ -268,7 +271,7 @@ fn utf16(bytes: &[u8]) -> (String, bool) {
         let pair = [c[0], c[1]];
         if little { u16::from_le_bytes(pair) } else { u16::from_be_bytes(pair) }
     });
-    let mut whole = bytes.len() % 2 == 0;
+    let mut whole = bytes.len().is_multiple_of(2);
     let text = char::decode_utf16(units)
         .map(|r| {
             r.unwrap_or_else(|_| {
@@ -296,12 +299,7 @@ fn stem(label: &str) -> &str {
     file_name(label).split('.').next().unwrap_or("")
 }
 
-fn join(
-    documents: &[Document],
-    dumps: Vec<Found>,
-    companions: Vec<(usize, Box<dyn FnOnce(&mut Proxy) + Send>)>,
-    out: &mut Loaded,
-) {
+fn join(documents: &[Document], dumps: Vec<Found>, companions: Vec<(usize, Apply)>, out: &mut Loaded) {
     let mut seats: Vec<Seat> = Vec::new();
     let mut proxies: Vec<(Proxy, Vec<u32>)> = Vec::new();
     for f in dumps {
@@ -338,10 +336,10 @@ fn join(
     let mut taken: HashMap<String, u32> = HashMap::new();
     for (proxy, inputs) in &mut proxies {
         hosts_from_statuses(proxy);
-        if proxy.node == Node::default() {
-            if let Some(info) = &proxy.server_info {
-                proxy.node = info.node.clone();
-            }
+        if proxy.node == Node::default()
+            && let Some(info) = &proxy.server_info
+        {
+            proxy.node = info.node.clone();
         }
         let label = name(proxy, &out.inputs[inputs[0] as usize].label);
         let n = taken.entry(label.clone()).or_default();

@@ -18,10 +18,10 @@ pub struct Belongs {
 /// kgateway (`kube_namespace_name_port`), Gloo (`name_namespace`), OSM (`namespace/service|port`), Consul
 /// (`name.namespace.dc.internal.trust-domain`).
 pub fn belongs(name: &str, metadata: Option<&Owner>) -> Belongs {
-    if let Some(o) = metadata {
-        if !o.namespace.is_empty() || !o.name.is_empty() {
-            return Belongs { namespace: o.namespace.to_string(), owner: o.name.to_string() };
-        }
+    if let Some(o) = metadata
+        && (!o.namespace.is_empty() || !o.name.is_empty())
+    {
+        return Belongs { namespace: o.namespace.to_string(), owner: o.name.to_string() };
     }
     by_name(name)
 }
@@ -60,18 +60,18 @@ fn by_name(name: &str) -> Belongs {
             return of(p[0], &p[1..p.len() - 1].join("_"));
         }
     }
-    if let Some((owner, namespace)) = name.rsplit_once('_') {
-        if namespace.contains("gloo") {
-            return of(namespace, owner);
-        }
+    if let Some((owner, namespace)) = name.rsplit_once('_')
+        && namespace.contains("gloo")
+    {
+        return of(namespace, owner);
     }
     if name.contains(".internal.") {
         // Consul: [subset.]service.namespace.[partition.]dc.internal.trust-domain
         let p: Vec<&str> = name.split('.').collect();
-        if let Some(i) = p.iter().position(|s| *s == "internal") {
-            if i >= 3 {
-                return of(p[i - 2], p[i - 3]);
-            }
+        if let Some(i) = p.iter().position(|s| *s == "internal")
+            && i >= 3
+        {
+            return of(p[i - 2], p[i - 3]);
         }
     }
     by_host(name)
@@ -82,11 +82,11 @@ fn by_host(host: &str) -> Belongs {
     let bare =
         host.rsplit_once(':').map_or(host, |(h, port)| if port.bytes().all(|b| b.is_ascii_digit()) { h } else { host });
     let p: Vec<&str> = bare.split('.').collect();
-    if let Some(i) = p.iter().position(|s| *s == "svc") {
-        if i >= 2 {
-            // a headless pod's own name stands in front of the service's
-            return of(p[i - 1], p[i - 2]);
-        }
+    if let Some(i) = p.iter().position(|s| *s == "svc")
+        && i >= 2
+    {
+        // a headless pod's own name stands in front of the service's
+        return of(p[i - 1], p[i - 2]);
     }
     of("", bare)
 }

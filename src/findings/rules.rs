@@ -74,7 +74,7 @@ fn duration(s: u64) -> String {
 }
 
 /// Bytes with a binary unit, three digits at most.
-pub fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["Ki", "Mi", "Gi", "Ti"];
     if bytes < 1024 {
         return format!("{bytes}");
@@ -367,20 +367,20 @@ impl<'a> Rules<'a> {
 
     fn sizing(&mut self) {
         let m = &self.c.report.memory;
-        if let Some(o) = m.observed {
-            if o.allocated < m.allocated.low || o.allocated > m.allocated.high {
-                let sign = if o.allocated >= m.allocated.bytes { "+" } else { "-" };
-                let title = format!(
-                    "/memory says {}, predicted {} ({}..{}): {sign}{} unexplained",
-                    size(o.allocated),
-                    size(m.allocated.bytes),
-                    size(m.allocated.low),
-                    size(m.allocated.high),
-                    size(o.allocated.abs_diff(m.allocated.bytes)),
-                );
-                let fix = "look for what a dump cannot show: draining generations, connections, filter state";
-                self.add("MD605", Severity::Note, title, vec![], 0, fix);
-            }
+        if let Some(o) = m.observed
+            && (o.allocated < m.allocated.low || o.allocated > m.allocated.high)
+        {
+            let sign = if o.allocated >= m.allocated.bytes { "+" } else { "-" };
+            let title = format!(
+                "/memory says {}, predicted {} ({}..{}): {sign}{} unexplained",
+                size(o.allocated),
+                size(m.allocated.bytes),
+                size(m.allocated.low),
+                size(m.allocated.high),
+                size(o.allocated.abs_diff(m.allocated.bytes)),
+            );
+            let fix = "look for what a dump cannot show: draining generations, connections, filter state";
+            self.add("MD605", Severity::Note, title, vec![], 0, fix);
         }
         if let Some(limit) = self.c.options.limit_bytes.filter(|l| *l > 0) {
             let percent = m.resident.bytes * 100 / limit;

@@ -193,10 +193,10 @@ impl Cutter {
     pub(crate) fn run(&mut self, buf: &[u8], complete: bool, batch_bytes: usize, pieces: &mut Vec<Piece>) -> usize {
         let mut at = 0;
         while !self.stopped {
-            if let (Some(first), Some(last)) = (pieces.first(), pieces.last()) {
-                if last.range.end - first.range.start >= batch_bytes {
-                    break;
-                }
+            if let (Some(first), Some(last)) = (pieces.first(), pieces.last())
+                && last.range.end - first.range.start >= batch_bytes
+            {
+                break;
             }
             let step = match &self.mode {
                 Mode::Walk => self.walk(buf, &mut at, complete),

@@ -358,7 +358,7 @@ fn document_starts(cutter: &Cutter) -> Vec<usize> {
     let mut out = vec![0; cutter.documents().max(1) as usize];
     let mut seen: Vec<(&str, &cut::Section)> = Vec::new();
     let mut dump = 0;
-    for document in 0..out.len() {
+    for (document, slot) in out.iter_mut().enumerate() {
         let mine: Vec<&cut::Section> =
             cutter.sections.iter().filter(|s| s.document as usize == document && s.known()).collect();
         let repeats = mine.iter().any(|s| {
@@ -370,7 +370,7 @@ fn document_starts(cutter: &Cutter) -> Vec<usize> {
             seen.clear();
         }
         seen.extend(mine.into_iter().map(|s| (s.type_name.as_deref().unwrap_or(""), s)));
-        out[document] = dump;
+        *slot = dump;
     }
     out
 }

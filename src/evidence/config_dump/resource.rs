@@ -294,10 +294,11 @@ fn shared_extension(f: &wire::Filter) -> Arc<Extension> {
     let key = name.rotate_left(17) ^ f.config.tally.hash ^ u64::from(f.discovery.present());
     EXTENSIONS.with(|e| {
         let mut e = e.borrow_mut();
-        if let Some(x) = e.get(&key) {
-            if x.name == f.name.0 && x.weight == f.config.tally.weight {
-                return x.clone();
-            }
+        if let Some(x) = e.get(&key)
+            && x.name == f.name.0
+            && x.weight == f.config.tally.weight
+        {
+            return x.clone();
         }
         if e.len() >= MAX_SHARED {
             e.clear();

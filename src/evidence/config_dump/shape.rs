@@ -296,10 +296,10 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
         let Some(value_len) = value_end(&window[at..]) else {
             return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints, assignment));
         };
-        if key == b"@type" {
-            if let Ok(type_url) = std::str::from_utf8(unquoted(&window[at..at + value_len])) {
-                return by_type(type_url);
-            }
+        if key == b"@type"
+            && let Ok(type_url) = std::str::from_utf8(unquoted(&window[at..at + value_len]))
+        {
+            return by_type(type_url);
         }
         at += value_len;
     }
@@ -327,6 +327,10 @@ mod tests {
         );
         assert_eq!(
             class(r#"{"name":"c","type":"EDS","connectTimeout":"1s"}"#),
+            Class::Element(ElementKind::Resource(ResourceKind::Cluster))
+        );
+        assert_eq!(
+            class(r#"{"altStatName":"a","loadAssignment":{"clusterName":"a","endpoints":[]},"name":"a"}"#),
             Class::Element(ElementKind::Resource(ResourceKind::Cluster))
         );
         assert_eq!(
