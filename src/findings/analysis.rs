@@ -520,9 +520,9 @@ fn counts(p: &Proxy) -> Counts {
         c.endpoint_sets.add(e.meta.state);
         c.endpoints += u64::from(e.hosts.hosts);
     }
-    if p.endpoint_sets.is_empty() {
-        c.endpoints = p.clusters.iter().map(|x| u64::from(x.inline_hosts.hosts)).sum();
-    }
+    let sets = p.endpoint_set_names();
+    let without_set = p.clusters.iter().filter(|x| !sets.contains(x.service_name()));
+    c.endpoints += without_set.map(|x| u64::from(x.inline_hosts.hosts)).sum::<u64>();
     p.secrets.iter().for_each(|x| c.secrets.add(x.meta.state));
     c.extension_configs = p.extension_configs.len() as u64;
     c.scoped_routes = p.scoped_routes.len() as u64;

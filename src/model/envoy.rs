@@ -2,6 +2,7 @@
 //!
 //! The types follow `envoy.admin.v3` and `envoy.config.*.v3`, reduced to what is priced, attributed or referred to.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::source::Span;
@@ -405,6 +406,14 @@ pub struct Cluster {
     pub owner: Option<Box<Owner>>,
 }
 
+impl Cluster {
+    /// The name its endpoint set has: `eds_cluster_config.service_name`, else its own
+    /// (Envoy 1.40, `source/server/admin/config_dump_handler.cc`, the endpoint dump).
+    pub fn service_name(&self) -> &str {
+        self.eds_service_name.as_ref().unwrap_or(&self.meta.name)
+    }
+}
+
 /// One `ClusterLoadAssignment` of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSet {
@@ -691,4 +700,12 @@ pub struct Proxy {
     pub init_targets: Option<Vec<(Name, Vec<Name>)>>,
     /// The dump was made by a control plane (what it would send), not by Envoy.
     pub expected_only: bool,
+}
+
+impl Proxy {
+    /// Names of the endpoint sets. A cluster whose [`Cluster::service_name`] is not among them has only the hosts
+    /// written into it: Envoy lists the sets of active clusters, other writers those they happen to have.
+    pub fn endpoint_set_names(&self) -> HashSet<&str> {
+        self.endpoint_sets.iter().map(|e| &*e.meta.name).collect()
+    }
 }
