@@ -114,6 +114,7 @@ fn hosts_of_clusters_without_an_endpoint_set_count() {
 
 /// Every file of the corpus, against `scripts/count_corpus.py`.
 #[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
 fn the_corpus_is_read_as_the_independent_count_says() {
     let Some(corpus) = std::env::var_os("MESHDUMP_CORPUS") else {
         eprintln!("skipped: MESHDUMP_CORPUS does not name the folder of the corpus");

@@ -408,7 +408,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// The name its endpoint set has: `eds_cluster_config.service_name`, else its own
-    /// (Envoy 1.40, `source/server/admin/config_dump_handler.cc`, the endpoint dump).
+    /// (Envoy `source/server/admin/config_dump_handler.cc`, `dumpEndpointConfigs`).
     pub fn service_name(&self) -> &str {
         self.eds_service_name.as_ref().unwrap_or(&self.meta.name)
     }
