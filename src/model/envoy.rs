@@ -62,6 +62,8 @@ pub struct Meta {
     pub text_hash: u64,
     /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
     pub cluster_refs: Option<Arc<[Name]>>,
+    /// Bytes of JSON by field path, of large resources only; the paths start at the entry that holds the resource.
+    pub fields: Option<Arc<[(Name, u64)]>>,
 }
 
 /// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
