@@ -532,8 +532,8 @@ fn counts(p: &Proxy) -> Counts {
         c.endpoint_sets.add(e.meta.state);
         c.endpoints += u64::from(e.hosts.hosts);
     }
-    if p.endpoint_sets.is_empty() {
-        c.endpoints = p.clusters.iter().map(|x| u64::from(x.inline_hosts.hosts)).sum();
+    for (x, listed) in p.clusters.iter().zip(p.endpoints_listed()) {
+        c.endpoints += if listed { 0 } else { u64::from(x.inline_hosts.hosts) };
     }
     p.secrets.iter().for_each(|x| c.secrets.add(x.meta.state));
     c.extension_configs = p.extension_configs.len() as u64;

@@ -75,7 +75,7 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     let mut cluster_by_service: HashMap<&str, Vec<Node>> = HashMap::new();
     for (c, n) in proxy.clusters.iter().zip(&clusters) {
         cluster_by_name.entry(&c.meta.name).or_default().push(*n);
-        cluster_by_service.entry(c.eds_service_name.as_ref().unwrap_or(&c.meta.name)).or_default().push(*n);
+        cluster_by_service.entry(c.service_name()).or_default().push(*n);
     }
     let mut table_by_name: HashMap<&str, Node> = HashMap::new();
     let mut inline_by_hash: HashMap<u64, Vec<usize>> = HashMap::new();

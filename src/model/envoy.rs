@@ -407,6 +407,13 @@ pub struct Cluster {
     pub owner: Option<Box<Owner>>,
 }
 
+impl Cluster {
+    /// The name its endpoints are listed under.
+    pub fn service_name(&self) -> &Name {
+        self.eds_service_name.as_ref().unwrap_or(&self.meta.name)
+    }
+}
+
 /// One `ClusterLoadAssignment` of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSet {
@@ -693,4 +700,13 @@ pub struct Proxy {
     pub init_targets: Option<Vec<(Name, Vec<Name>)>>,
     /// The dump was made by a control plane (what it would send), not by Envoy.
     pub expected_only: bool,
+}
+
+impl Proxy {
+    /// For each cluster, whether the dump lists its endpoints apart. With `?include_eds` Envoy lists those of every
+    /// active cluster, inline ones too, so the cluster's own are then a second mention of the same hosts.
+    pub fn endpoints_listed(&self) -> Vec<bool> {
+        let listed: std::collections::HashSet<&str> = self.endpoint_sets.iter().map(|e| &*e.meta.name).collect();
+        self.clusters.iter().map(|c| listed.contains(&**c.service_name())).collect()
+    }
 }
