@@ -516,7 +516,7 @@ fn owner(m: &Opt<wire::Metadata>) -> Option<Box<Owner>> {
             return Some(Box::new(Owner { namespace: word(namespace), name, kind: word(kind) }));
         }
         if let Some(s) = istio.services.0.first() {
-            let name = if s.name.is_empty() { s.host.0.clone() } else { s.name.0.clone() };
+            let name = if s.name.is_empty() { word(&s.host.0) } else { s.name.0.clone() };
             return Some(Box::new(Owner { namespace: s.namespace.0.clone(), name, kind: word("Service") }));
         }
     }
