@@ -283,8 +283,20 @@ pub struct ResourceRow {
     pub retained_bytes: u64,
     /// Length as written.
     pub json_bytes: u64,
+    /// Bytes of JSON by field, of large resources; fields include what is in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldRow>,
     /// Place.
     pub source: Source,
+}
+
+/// A field of a large resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldRow {
+    /// `route_config.virtual_hosts[].routes[]`, from the dump's entry on.
+    pub path: Name,
+    /// Bytes as written.
+    pub json_bytes: u64,
 }
 
 /// One proxy's evidence, ready to be analysed.
@@ -520,9 +532,9 @@ fn counts(p: &Proxy) -> Counts {
         c.endpoint_sets.add(e.meta.state);
         c.endpoints += u64::from(e.hosts.hosts);
     }
-    let sets = p.endpoint_set_names();
-    let without_set = p.clusters.iter().filter(|x| !sets.contains(x.service_name()));
-    c.endpoints += without_set.map(|x| u64::from(x.inline_hosts.hosts)).sum::<u64>();
+    for (x, listed) in p.clusters.iter().zip(p.endpoints_listed()) {
+        c.endpoints += if listed { 0 } else { u64::from(x.inline_hosts.hosts) };
+    }
     p.secrets.iter().for_each(|x| c.secrets.add(x.meta.state));
     c.extension_configs = p.extension_configs.len() as u64;
     c.scoped_routes = p.scoped_routes.len() as u64;
@@ -629,6 +641,10 @@ fn materialise(proxy: &Proxy, inputs: &[Input], e: &Entry) -> ResourceRow {
         bytes: e.bytes,
         retained_bytes: e.retained,
         json_bytes,
+        fields: match (e.kind, m.and_then(|m| m.fields.as_deref())) {
+            ("virtual_host", _) | (_, None) => Vec::new(),
+            (_, Some(f)) => f.iter().map(|(path, n)| FieldRow { path: path.clone(), json_bytes: *n }).collect(),
+        },
         source: place,
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! The types follow `envoy.admin.v3` and `envoy.config.*.v3`, reduced to what is priced, attributed or referred to.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::source::Span;
@@ -63,6 +62,8 @@ pub struct Meta {
     pub text_hash: u64,
     /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
     pub cluster_refs: Option<Arc<[Name]>>,
+    /// Bytes of JSON by field path, of large resources only; the paths start at the entry that holds the resource.
+    pub fields: Option<Arc<[(Name, u64)]>>,
 }
 
 /// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
@@ -407,9 +408,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The name its endpoint set has: `eds_cluster_config.service_name`, else its own
-    /// (Envoy `source/server/admin/config_dump_handler.cc`, `dumpEndpointConfigs`).
-    pub fn service_name(&self) -> &str {
+    /// The name its endpoints are listed under.
+    pub fn service_name(&self) -> &Name {
         self.eds_service_name.as_ref().unwrap_or(&self.meta.name)
     }
 }
@@ -703,9 +703,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Names of the endpoint sets. A cluster whose [`Cluster::service_name`] is not among them has only the hosts
-    /// written into it: Envoy lists the sets of active clusters, other writers those they happen to have.
-    pub fn endpoint_set_names(&self) -> HashSet<&str> {
-        self.endpoint_sets.iter().map(|e| &*e.meta.name).collect()
+    /// For each cluster, whether the dump lists its endpoints apart. With `?include_eds` Envoy lists those of every
+    /// active cluster, inline ones too, so the cluster's own are then a second mention of the same hosts.
+    pub fn endpoints_listed(&self) -> Vec<bool> {
+        let listed: std::collections::HashSet<&str> = self.endpoint_sets.iter().map(|e| &*e.meta.name).collect();
+        self.clusters.iter().map(|c| listed.contains(&**c.service_name())).collect()
     }
 }
