@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::config_dump::{self, Dumps};
 use super::envoy_admin::{certs, clusters, init_dump, listeners, memory, server_info, stats};
+use super::json::names;
 use super::kind::{Kind, sniff};
 use crate::input::{Content, Document, HEAD_BYTES};
 use crate::model::envoy::{HostCounts, Node, Proxy, State};
@@ -81,6 +82,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
         })
         .collect();
     readings.sort_by_key(|r| r.0);
+    names::reading_is_over();
 
     let mut out = Loaded::default();
     let mut dumps: Vec<Found> = Vec::new();
