@@ -343,7 +343,10 @@ fn join(documents: &[Document], dumps: Vec<Found>, companions: Vec<(usize, Apply
         {
             proxy.node = info.node.clone();
         }
-        let label = name(proxy, &out.inputs[inputs[0] as usize].label);
+        let mut label = name(proxy, &out.inputs[inputs[0] as usize].label);
+        if proxy.expected_only {
+            label.push_str(" (expected)");
+        }
         let n = taken.entry(label.clone()).or_default();
         *n += 1;
         proxy.label = if *n == 1 { label } else { format!("{label} #{n}") };
