@@ -23,11 +23,11 @@ def block(start, count=None, until=None):
 def finding(code):
     at = next(i for i, line in enumerate(lines) if re.match(r"(error|warn|note)\s+" + code, line))
     end = next((i for i in range(at + 1, len(lines)) if not lines[i].startswith("        ")), len(lines))
-    return lines[at:end]
+    return at, lines[at:end]
 
 
-parts = [lines[0:5], block("KIND"), block("DRAINING", 1), ["…"]]
-parts += [finding(c) for c in ("MD201", "MD207", "MD302")]
+parts = [lines[0:6], block("KIND"), [""], block("DRAINING", 1), ["…"]]
+parts += [f for _, f in sorted(finding(c) for c in ("MD201", "MD207", "MD302"))]
 text = "\n".join("\n".join(p) for p in parts)
 with open("README.md", encoding="utf-8") as f:
     readme = f.read()
