@@ -5,6 +5,7 @@ use super::similarity::{equal_chains, repeated_payloads};
 use super::{Evidence, Finding, Severity};
 use crate::model::envoy::{Discovery, Meta, Name, PayloadKind, State};
 use crate::model::problem::{Loss, Problem};
+use crate::model::size::size;
 use crate::model::source::Span;
 
 /// Places listed per finding.
@@ -71,20 +72,6 @@ fn duration(s: u64) -> String {
         7200..=172_799 => format!("{}h", s / 3600),
         _ => format!("{}d", s / 86_400),
     }
-}
-
-/// Bytes with a binary unit, three digits at most.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["Ki", "Mi", "Gi", "Ti"];
-    if bytes < 1024 {
-        return format!("{bytes}");
-    }
-    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
-    while value >= 1000.0 && unit < 3 {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if value < 10.0 { format!("{value:.1}{}", UNITS[unit]) } else { format!("{value:.0}{}", UNITS[unit]) }
 }
 
 impl<'a> Rules<'a> {

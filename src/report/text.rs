@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::words::{clean, count, fit, size};
+use super::words::{clean, count, fit};
 use crate::findings::analysis::{Analysis, ProblemReport, ProxyReport};
 use crate::findings::{Finding, Severity};
+use crate::model::size::size;
 
 /// Rows of the tables by namespace, owner and resource.
 const TOP_ROWS: usize = 8;
