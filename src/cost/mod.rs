@@ -1,1 +1,3 @@
-//! .
+//! Bytes per object, as pure functions of the model.
+
+pub mod kernel;

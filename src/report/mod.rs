@@ -1,1 +1,3 @@
-//! .
+//! What was found, as text and JSON. Shows and computes nothing.
+
+pub mod bpf_csv;
