@@ -1,1 +1,3 @@
-//! .
+//! What the evidence says, priced, with stable codes.
+
+pub mod bpf;

@@ -223,6 +223,8 @@ pub struct MapDump {
     pub map_id: Option<u32>,
     /// The map's name, likewise.
     pub map_name: Box<str>,
+    /// The last component of the document's name without its extension: people name dumps after maps.
+    pub stem: Box<str>,
     /// Entries listed. Plain arrays list every slot, arrays of maps only filled ones.
     pub entries: u64,
     /// Ids of the maps its values refer to: `inner_map_id`, else the value as a little-endian `u32`.
@@ -236,7 +238,7 @@ pub struct MapDump {
     pub cpus: Option<u32>,
     /// Entries whose value bpftool could not read.
     pub unreadable: u64,
-    /// For tries: the prefixes, to count intermediate nodes. Empty when not of a trie's form.
+    /// Intermediate nodes a trie with these keys has; none when the keys are not of a trie's form.
     pub branch_points: Option<u64>,
 }
 
@@ -245,6 +247,8 @@ pub struct MapDump {
 pub struct BpfListing {
     /// The document it came from.
     pub label: Box<str>,
+    /// It is a list, as opposed to the one object of `map show id N`.
+    pub is_list: bool,
     /// Maps in the order of the listing (ids ascending).
     pub maps: Vec<BpfMap>,
     /// Programs.

@@ -1,3 +1,4 @@
 //! What was found, as text and JSON. Shows and computes nothing.
 
+pub mod bpf;
 pub mod bpf_csv;

@@ -24,7 +24,7 @@ pub struct Real {
 }
 
 /// What is known of a map's contents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Contents {
     /// Live entries.
     pub live: Option<u64>,

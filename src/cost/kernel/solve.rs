@@ -51,6 +51,21 @@ pub struct Fit {
     pub cpus: CpusFrom,
     /// How the era was found.
     pub era: EraFrom,
+    score: Score,
+}
+
+/// Finds the profile without knowing the kernel: the built-in one that, solved further, explains most maps with the
+/// fewest and smallest changes. The newest of an era wins ties, since an era's formulas do not tell its kernels apart.
+pub fn fit_any(cpus: Option<u32>, known: &[Known]) -> Fit {
+    let versions: Vec<_> = Profile::table_versions().collect();
+    versions
+        .into_iter()
+        .map(|version| {
+            let base = Profile::builtin(version, cpus.unwrap_or(1));
+            fit(&base, known, Fixed { era: true, cpus: cpus.is_some(), sizes: false })
+        })
+        .reduce(|best, next| if (next.explained, next.score) >= (best.explained, best.score) { next } else { best })
+        .unwrap_or_else(|| fit(&Profile::builtin(super::Version(6, 12), 1), known, Fixed::default()))
 }
 
 /// How the number of possible CPUs was found.
@@ -110,7 +125,15 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
     let mut best = attempt(base, base, known, fixed);
     if known.is_empty() {
         let cpus = if fixed.cpus { CpusFrom::Given } else { CpusFrom::Assumed };
-        return Fit { profile: best.profile, explained: 0, known: 0, solved: Vec::new(), cpus, era: EraFrom::Version };
+        return Fit {
+            profile: best.profile,
+            explained: 0,
+            known: 0,
+            solved: Vec::new(),
+            cpus,
+            era: EraFrom::Version,
+            score: best.score,
+        };
     }
     let mut cpus_from =
         if fixed.cpus || known.iter().all(|k| k.cpus.is_some()) { CpusFrom::Given } else { CpusFrom::Assumed };
@@ -179,6 +202,7 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
         solved: best.solved,
         cpus: cpus_from,
         era,
+        score: best.score,
     }
 }
 
@@ -210,7 +234,7 @@ fn solve_cpus(start: &Profile, mut best: Trial, known: &[Known], fixed: Fixed) -
     }
     // most maps do not depend on the number: look for it among those that do, then judge by all
     let mut scores: BTreeMap<u32, (usize, Score)> = BTreeMap::new();
-    for cpus in 1..=1024 {
+    for cpus in cpus_tried() {
         let candidate = Profile { cpus, ..start.clone() };
         let trial = attempt(&candidate, &candidate, known, fixed);
         scores.insert(cpus, (trial.explained, trial.score));
@@ -236,6 +260,11 @@ fn solve_cpus(start: &Profile, mut best: Trial, known: &[Known], fixed: Fixed) -
         }
     }
     (Profile { cpus, ..start.clone() }, best, from)
+}
+
+/// Every number up to 128, then the ones machines have, up to 8,192 (`NR_CPUS` of distributions).
+fn cpus_tried() -> impl Iterator<Item = u32> {
+    (1..=128).chain((130..=256).step_by(2)).chain((264..=1024).step_by(8)).chain((1088..=8192).step_by(64))
 }
 
 fn depends_on_cpus(profile: &Profile, known: &Known) -> bool {

@@ -1,0 +1,316 @@
+//! The report on BPF maps, as text.
+
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::cost::kernel::Era;
+use crate::cost::kernel::solve::{CpusFrom, EraFrom};
+use crate::findings::bpf::{BpfReport, Finding, ParentFrom, Row, Severity, bytes, group};
+
+/// Rows shown per owner, and of every other list, unless all are wanted.
+const TOP: usize = 12;
+/// Owners shown.
+const OWNERS: usize = 8;
+
+/// The text: the answer, each map once, what the columns mean, findings, and how the kernel was told.
+pub fn text(report: &BpfReport, width: usize, all: bool) -> String {
+    let mut out = String::new();
+    if report.maps.is_empty() && !report.sums.is_empty() {
+        sums(&mut out, report);
+        return out;
+    }
+    answer(&mut out, report);
+    out.push('\n');
+    rows(&mut out, report, all);
+    programs(&mut out, report, all);
+    elsewhere(&mut out, report);
+    for finding in &report.findings {
+        self::finding(&mut out, finding, width);
+    }
+    kernel(&mut out, report);
+    out
+}
+
+fn answer(out: &mut String, report: &BpfReport) {
+    let t = &report.totals;
+    let inner: u64 = report.rows.iter().filter(|r| r.parent.is_some()).map(|r| r.totals.maps).sum();
+    let _ = write!(
+        out,
+        "{} BPF map{}: reported {}, real {}, charged to containers {}",
+        group(t.maps),
+        if t.maps == 1 { "" } else { "s" },
+        bytes(t.memlock),
+        range(t.real, t.real_max),
+        bytes(t.charged)
+    );
+    if inner > 0 {
+        let _ = write!(out, "; {} are inside other maps", group(inner));
+    }
+    out.push('\n');
+}
+
+fn range(low: u64, high: u64) -> String {
+    if high > low + low / 50 { format!("{} to {}", bytes(low), bytes(high)) } else { bytes(low) }
+}
+
+fn table(header: &[&str], right: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
+    for column in right {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Without the blanks a table puts at the ends of lines.
+fn push(out: &mut String, table: &mut Table) {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for line in table.to_string().lines() {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+}
+
+fn rows(out: &mut String, report: &BpfReport, all: bool) {
+    let mut table = table(&["MAP", "TYPE", "MAPS", "LIVE/MAX", "REPORTED", "REAL", "CHARGED", "WHY"], &[2, 3, 4, 5, 6]);
+    let mut rest_of_owners = Vec::new();
+    for (i, g) in report.groups.iter().enumerate() {
+        if !all && i >= OWNERS && report.groups.len() > OWNERS + 1 {
+            rest_of_owners.push(g);
+            continue;
+        }
+        table.add_row([
+            clean(&g.owner),
+            String::new(),
+            group(g.totals.maps),
+            String::new(),
+            bytes(g.totals.memlock),
+            bytes(g.totals.real),
+            bytes(g.totals.charged),
+            String::new(),
+        ]);
+        let of_owner: Vec<&Row> = report.rows.iter().filter(|r| r.owner == g.owner).collect();
+        let shown = if all || of_owner.len() <= TOP + 1 { of_owner.len() } else { TOP };
+        for row in &of_owner[..shown] {
+            let indent = if row.parent.is_some() { "    " } else { "  " };
+            let name = if row.name.is_empty() { "(unnamed)".into() } else { clean(&row.name) };
+            let mut why = Vec::new();
+            match (row.parent_from, &row.parent) {
+                (Some(ParentFrom::Dump), Some(parent)) => why.push(format!("in {}", or_unnamed(parent))),
+                (Some(ParentFrom::Shape), Some(parent)) => why.push(format!("in {}, inferred", or_unnamed(parent))),
+                _ => {}
+            }
+            why.extend(row.why.iter().cloned());
+            table.add_row([
+                format!("{indent}{name}"),
+                row.map_type.clone(),
+                group(row.totals.maps),
+                live(row),
+                bytes(row.totals.memlock),
+                bytes(row.totals.real),
+                bytes(row.totals.charged),
+                why.join("; "),
+            ]);
+        }
+        let rest = &of_owner[shown..];
+        if !rest.is_empty() {
+            let sum = |f: fn(&Row) -> u64| rest.iter().map(|r| f(r)).sum::<u64>();
+            table.add_row([
+                format!("  [{} others]", rest.len()),
+                String::new(),
+                group(sum(|r| r.totals.maps)),
+                String::new(),
+                bytes(sum(|r| r.totals.memlock)),
+                bytes(sum(|r| r.totals.real)),
+                bytes(sum(|r| r.totals.charged)),
+                String::new(),
+            ]);
+        }
+    }
+    if !rest_of_owners.is_empty() {
+        table.add_row([
+            format!("[{} other owners]", rest_of_owners.len()),
+            String::new(),
+            group(rest_of_owners.iter().map(|g| g.totals.maps).sum()),
+            String::new(),
+            bytes(rest_of_owners.iter().map(|g| g.totals.memlock).sum()),
+            bytes(rest_of_owners.iter().map(|g| g.totals.real).sum()),
+            bytes(rest_of_owners.iter().map(|g| g.totals.charged).sum()),
+            String::new(),
+        ]);
+    }
+    let t = &report.totals;
+    table.add_row([
+        "TOTAL, each map once".into(),
+        String::new(),
+        group(t.maps),
+        String::new(),
+        bytes(t.memlock),
+        bytes(t.real),
+        bytes(t.charged),
+        String::new(),
+    ]);
+    push(out, &mut table);
+}
+
+fn live(row: &Row) -> String {
+    let max = group(u64::from(row.entries_max));
+    match row.live {
+        Some(live) if row.totals.maps == 1 => format!("{}/{max}", group(live)),
+        _ => max,
+    }
+}
+
+fn or_unnamed(name: &str) -> String {
+    if name.is_empty() { "an unnamed map".into() } else { clean(name) }
+}
+
+fn programs(out: &mut String, report: &BpfReport, all: bool) {
+    if report.programs.is_empty() {
+        return;
+    }
+    let shown = if all || report.programs.len() <= TOP + 1 { report.programs.len() } else { TOP };
+    let _ = writeln!(out, "\nBy program, as tools that sum map_ids show it (shared maps again in every row):");
+    let mut table = table(&["PROGRAM", "TYPE", "MAPS", "REPORTED", "OF IT SHARED", "INNER MAPS MISSED"], &[2, 3, 4, 5]);
+    for p in &report.programs[..shown] {
+        let missed = if p.inner_maps == 0 {
+            String::new()
+        } else {
+            format!("{} = {}", group(p.inner_maps), bytes(p.inner_memlock))
+        };
+        table.add_row([
+            format!("  {} ({})", if p.name.is_empty() { "(unnamed)".into() } else { clean(&p.name) }, p.id),
+            clean(&p.prog_type),
+            group(p.maps),
+            bytes(p.memlock),
+            bytes(p.shared_memlock),
+            missed,
+        ]);
+    }
+    push(out, &mut table);
+    if shown < report.programs.len() {
+        let _ = writeln!(out, "  [{} others]", report.programs.len() - shown);
+    }
+}
+
+fn elsewhere(out: &mut String, report: &BpfReport) {
+    if report.other_kernels.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nThe same maps elsewhere:");
+    for k in &report.other_kernels {
+        let least = if k.lower_bound { "at least " } else { "" };
+        let _ =
+            writeln!(out, "  kernels {:<14}  reported {least}{} (sizes of {})", k.kernels, bytes(k.memlock), k.version);
+    }
+    let grows = report.other_cpus.iter().any(|c| c.real > report.totals.real + report.totals.real / 50);
+    for c in report.other_cpus.iter().filter(|_| grows) {
+        let _ =
+            writeln!(out, "  {:>3} possible CPUs        reported {}, real {}", c.cpus, bytes(c.memlock), bytes(c.real));
+    }
+}
+
+fn finding(out: &mut String, finding: &Finding, width: usize) {
+    let mark = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let _ = writeln!(out, "\n{} {mark}: {}", finding.code, clean(&finding.title));
+    for line in &finding.evidence {
+        wrapped(out, &clean(line), width, "    ");
+    }
+    wrapped(out, &format!("fix: {}", clean(&finding.fix)), width, "    ");
+}
+
+fn kernel(out: &mut String, report: &BpfReport) {
+    let k = &report.kernel;
+    let era = match k.era {
+        Era::Charge => "pages charged to RLIMIT_MEMLOCK",
+        Era::Footprint => "a product of the declared sizes",
+        Era::Usage => "computed per map type",
+    };
+    let how = match k.era_from {
+        EraFrom::Version => "by the version given",
+        EraFrom::Data => "the numbers fit no other meaning",
+        EraFrom::DataAgainstVersion => "by the numbers, against the version given: a kernel with back-ports",
+    };
+    let cpus = match k.cpus_from {
+        CpusFrom::Given => "given",
+        CpusFrom::Solved => "solved from the per-CPU maps",
+        CpusFrom::Inferred => "inferred from the hash maps' header",
+        CpusFrom::Assumed => "assumed: no map depends on it; say --cpus",
+    };
+    let _ = writeln!(
+        out,
+        "\nHow this was found: bytes_memlock is {era} (kernels {}; {how}); {} possible CPUs ({cpus}); the model gives {} \
+         of {} numbers to the byte.",
+        k.kernels,
+        k.cpus,
+        group(k.explained),
+        group(k.with_memlock)
+    );
+    if !k.solved_sizes.is_empty() {
+        let sizes: Vec<String> = k.solved_sizes.iter().map(|(name, size)| format!("{name} {size}")).collect();
+        let source = if k.btf { "from BTF" } else { "solved from the maps" };
+        let _ = writeln!(out, "Structure sizes {source}: {}.", sizes.join(", "));
+    }
+    let _ = writeln!(
+        out,
+        "REPORTED is bytes_memlock; REAL is what the allocator hands out for the map and its elements; CHARGED is what \
+         the creator's cgroup pays (no per-CPU memory made with the map, nothing before 5.11)."
+    );
+}
+
+/// Sums by name only: nothing can be priced, but it can be said whose it is.
+fn sums(out: &mut String, report: &BpfReport) {
+    let maps: u64 = report.sums.iter().map(|s| s.maps).sum();
+    let memlock: u64 = report.sums.iter().map(|s| s.memlock).sum();
+    let _ = writeln!(
+        out,
+        "{} BPF maps: reported {}; sums by name only, so types, owners of unnamed maps and real memory cannot be told\n",
+        group(maps),
+        bytes(memlock)
+    );
+    let mut table = table(&["NAME", "OWNER", "MAPS", "REPORTED"], &[2, 3]);
+    let mut sums: Vec<_> = report.sums.iter().collect();
+    sums.sort_by_key(|s| (std::cmp::Reverse(s.memlock), s.name.clone()));
+    for s in sums {
+        let name = if s.name.is_empty() { "(unnamed)".into() } else { clean(&s.name) };
+        table.add_row([name, s.owner.to_string(), group(s.maps), bytes(s.memlock)]);
+    }
+    push(out, &mut table);
+    out.push_str("\nGive the output of `bpftool map show -j` itself for the rest.\n");
+}
+
+/// Names can hold anything: control characters become visible.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+fn wrapped(out: &mut String, text: &str, width: usize, indent: &str) {
+    let room = width.max(40) - indent.len();
+    let mut used = 0;
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if used == 0 {
+            out.push_str(indent);
+        } else if used + 1 + len > room {
+            out.push('\n');
+            out.push_str(indent);
+            out.push_str("  ");
+            used = 2;
+        } else {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += len;
+    }
+    out.push('\n');
+}
