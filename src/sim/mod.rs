@@ -1,0 +1,3 @@
+//! Simulators: integer clocks, no I/O.
+
+pub mod bpf;
