@@ -1,5 +1,10 @@
-//! One reader per kind of evidence: bytes in, typed evidence and the list of problems out.
+//! Documents become typed evidence: one file per kind, bytes in, model out, with the list of problems.
+//!
+//! Nothing past this room sees JSON or protobuf.
 
 pub mod bpf_btf;
 pub mod bpf_grid;
+pub mod bpf_trace;
 pub mod bpftool;
+pub mod config_dump;
+mod json;
