@@ -1,19 +1,22 @@
 //! `meshdump bpf`: maps of a node, predictions for a grid of maps, and the allocators of data planes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::borrow::Cow;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::output::note_line;
 use super::{Exit, Failure, Format, OutputArgs};
-use crate::cost::kernel::{Version, grid};
-use crate::evidence::{bpf_btf, bpf_grid, bpftool};
+use crate::cost::kernel::{Header, Profile, Version, grid};
+use crate::evidence::{bpf_btf, bpf_grid, bpf_trace, bpftool};
 use crate::findings::bpf::Options;
+use crate::input::{self, Document, Limits};
 use crate::model::bpf::BpfListing;
+use crate::model::bpf_grid::Row;
 use crate::model::problem::{Loss, Problem};
+use crate::sim::bpf::Policy;
 use crate::{findings, report};
 
 const EXAMPLES: &str = "\
@@ -53,6 +56,46 @@ pub(crate) struct BpfArgs {
 enum BpfCommand {
     /// Predict `bytes_memlock` for every row of a grid of maps, as CSV
     Predict(PredictArgs),
+    /// Replay a trace of services or slots, or a recorded xDS stream, through data planes' map allocators
+    Simulate(SimulateArgs),
+}
+
+#[derive(Debug, Args)]
+struct SimulateArgs {
+    /// JSON Lines: {"t": s, "services": n}, {"t": s, "slots_used": n}, {"t": s, "alloc": [..], "free": [..]}, or
+    /// discovery responses; `-` is stdin
+    trace: PathBuf,
+    /// kmesh-0.2, kmesh-0.4, kmesh-0.5[:up=N,down=N,high=%,low=%], kmesh-1.0, geometric[:factor=N], lazy, no-prealloc;
+    /// repeatable
+    #[arg(long = "policy", value_name = "POLICY", default_value = "kmesh-0.5")]
+    policies: Vec<Policy>,
+    /// Kernel whose bytes_memlock is given
+    #[arg(long, value_name = "VERSION", default_value = "6.1")]
+    kernel: Version,
+    /// Possible CPUs
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=8192))]
+    cpus: u32,
+    /// Slots one service takes in Kmesh: 20 to 24 for a headless service with one route, by its number of domains
+    #[arg(long, value_name = "N[..M]", default_value = "20..24")]
+    slots_per_service: SlotsPerService,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// The least and the most slots a service takes.
+#[derive(Debug, Clone, Copy)]
+struct SlotsPerService(u64, u64);
+
+impl std::str::FromStr for SlotsPerService {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |n: &str| n.parse::<u64>().ok().filter(|n| (1..=10_000).contains(n));
+        let (low, high) = text.split_once("..").unwrap_or((text, text));
+        match (number(low), number(high)) {
+            (Some(low), Some(high)) if low <= high => Ok(Self(low, high)),
+            _ => Err(format!("`{text}` is no number of slots; expected 22 or 20..24")),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +114,7 @@ struct PredictArgs {
 pub(crate) fn run(args: &BpfArgs) -> Result<Exit, Failure> {
     match &args.command {
         Some(BpfCommand::Predict(args)) => predict(args),
+        Some(BpfCommand::Simulate(args)) => simulate(args),
         None => maps(args),
     }
 }
@@ -82,13 +126,28 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
     let mut points: Vec<BpfListing> = Vec::new();
     let mut problems = Vec::new();
     let mut inputs = Vec::new();
-    for path in &args.inputs {
-        let bytes = read(path)?;
-        let label = path.display().to_string();
-        let (listing, found) = bpftool::read(&label, &bytes);
+    let collected = input::collect(&args.inputs, &Limits::default());
+    problems.extend(collected.problems.iter().cloned());
+    for document in &collected.documents {
+        // what lies in a folder or a bundle is taken by its content, what was named is taken at its word
+        if !document.given() && !bpftool::looks_like(document.head()) {
+            continue;
+        }
+        let (bytes, problem) = content(document);
+        problems.extend(problem);
+        let (listing, found) = bpftool::read(document.label(), &bytes);
         problems.extend(found);
-        inputs.push(Input { path: label, kind: kind_of(&listing), bytes: bytes.len() as u64, sha256: sha256(&bytes) });
+        inputs.push(Input {
+            path: document.label().to_owned(),
+            kind: kind_of(&listing),
+            bytes: document.stored_bytes(),
+            sha256: document.sha256().to_owned(),
+        });
         bpftool::join(&mut points, listing);
+    }
+    if inputs.is_empty() {
+        let why = problems.first().map_or_else(|| "nothing here is output of bpftool".to_owned(), line);
+        return Err(Failure::new(Exit::Input, why));
     }
     if points.iter().all(|p| p.maps.is_empty() && p.progs.is_empty() && p.sums.is_empty()) {
         if let Some(problem) = problems.iter().find(|p| p.loss != Loss::Nothing) {
@@ -98,9 +157,13 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
     show(&problems);
     let sizes = match &args.btf {
         Some(path) => {
-            let (sizes, problems) = bpf_btf::read(&path.display().to_string(), &read(path)?);
+            let (label, bytes, input) = read(path)?;
+            inputs.push(Input { kind: "btf", ..input });
+            let names = Header::ALL.map(Header::struct_name);
+            let (sizes, problems) = bpf_btf::read(&label, &bytes, &names);
             refuse_whole(&problems)?;
-            Some(sizes)
+            let header = |name| Header::ALL.into_iter().find(|h| h.struct_name() == name);
+            Some(sizes.into_iter().filter_map(|(name, bytes)| Some((header(name)?, bytes))).collect::<Vec<_>>())
         }
         None => None,
     };
@@ -164,17 +227,8 @@ fn kind_of(listing: &BpfListing) -> &'static str {
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
 fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
-    let bytes = read(&args.grid)?;
-    let label = args.grid.display().to_string();
+    let (label, bytes, _) = read(&args.grid)?;
     let (mut grid, problems) = bpf_grid::read(&label, &bytes);
     refuse_whole(&problems)?;
     let version = match (args.kernel, &grid.release) {
@@ -188,7 +242,7 @@ fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
         row.row.cpus = row.row.cpus.or(args.cpus);
     }
     show(&problems);
-    let rows: Vec<grid::Row> = grid.rows.iter().map(|r| r.row.clone()).collect();
+    let rows: Vec<Row> = grid.rows.iter().map(|r| r.row.clone()).collect();
     let predicted = grid::predict(version, &rows);
     let texts = grid.rows.iter().map(|r| r.text.each_ref().map(|t| &**t));
     let csv = report::bpf_csv::predictions(&bpf_grid::COLUMNS, texts, &predicted.rows);
@@ -203,15 +257,56 @@ fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let result = if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        std::fs::read(path).map(|read| bytes = read)
+fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
+    let (label, bytes, input) = read(&args.trace)?;
+    let (trace, problems) = bpf_trace::read(&label, &bytes);
+    refuse_whole(&problems)?;
+    show(&problems);
+    if trace.assumed_times {
+        note_line("note: lines without t are taken one second after the line before");
+    }
+    let profile = Profile::builtin(args.kernel, args.cpus);
+    let SlotsPerService(low, high) = args.slots_per_service;
+    let simulation = findings::bpf::simulate(&trace.events, &trace.repeats, &args.policies, &profile, (low, high));
+    let inputs = [Input { kind: "bpf_trace", ..input }];
+    args.output.write(|format| match format {
+        Format::Text => report::bpf_sim::text(&simulation, usize::from(args.output.width.unwrap_or(100))),
+        Format::Json => json(&inputs, &simulation),
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The one document a path names; exit 3 when it cannot be read.
+fn read(path: &Path) -> Result<(String, Vec<u8>, Input), Failure> {
+    let inputs = input::collect(&[path.to_owned()], &Limits::default());
+    let Some(document) = inputs.documents.first() else {
+        let why = inputs.problems.first().map_or_else(|| format!("cannot read {}", path.display()), line);
+        return Err(Failure::new(Exit::Input, why));
     };
-    result.map_err(|e| Failure::new(Exit::Input, format!("cannot read {}: {e}", path.display())))?;
-    Ok(bytes)
+    show(&inputs.problems);
+    let (bytes, problem) = content(document);
+    if let Some(problem) = &problem {
+        show(std::slice::from_ref(problem));
+    }
+    let bytes = bytes.into_owned();
+    let input = Input {
+        path: document.label().to_owned(),
+        kind: "",
+        bytes: document.stored_bytes(),
+        sha256: document.sha256().to_owned(),
+    };
+    Ok((document.label().to_owned(), bytes, input))
+}
+
+/// All bytes of a document, and what cut them short.
+fn content(document: &Document) -> (Cow<'_, [u8]>, Option<Problem>) {
+    match document.open() {
+        Ok(content) => {
+            let (bytes, end) = content.read_all();
+            (bytes, end.err().map(|e| document.problem(&e)))
+        }
+        Err(e) => (Cow::Borrowed(&[]), Some(document.problem(&e))),
+    }
 }
 
 /// Ends with exit 3 when a document was of no use.

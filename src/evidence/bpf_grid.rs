@@ -4,8 +4,8 @@
 //! `nested:20`), or the note does (`halfdel`). Lines that begin with `#` are remarks; the first one of a probe names
 //! the kernel and its CPUs. Numbers may be decimal or hexadecimal, flags also names.
 
-use crate::cost::kernel::grid::{Inserted, Outcome, Pattern, Row};
 use crate::model::bpf::{MapType, Shape, flag};
+use crate::model::bpf_grid::{Inserted, Outcome, Pattern, Row};
 use crate::model::problem::{Loss, Problem};
 
 /// The columns of a grid, as their text.

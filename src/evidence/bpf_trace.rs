@@ -9,9 +9,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::model::bpf_trace::Repeats;
+use crate::model::bpf_trace::{Demand, Event, Ms, Repeats};
 use crate::model::problem::{Loss, Problem};
-use crate::sim::bpf::{Demand, Event, Ms};
 
 /// A trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,5 +1,35 @@
 //! A trace of what a data plane had to hold over time, and what of it exceeds the data plane's bounds.
 
+/// Milliseconds of the trace's own clock.
+pub type Ms = i64;
+
+/// What happened at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Demand {
+    /// This many services exist.
+    Services(u64),
+    /// This many slots are in use, as the allocator's poll sees it.
+    Used(u64),
+    /// This many slots are in use after a push, which takes and gives them back one object after the other.
+    Pushed(u64),
+    /// These slots were taken and given back, by index.
+    Slots {
+        /// Taken.
+        alloc: Vec<u32>,
+        /// Given back, before the others are taken.
+        free: Vec<u32>,
+    },
+}
+
+/// One event of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub t: Ms,
+    /// What.
+    pub demand: Demand,
+}
+
 /// The largest of each thing a configuration repeats, with the name of the object it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repeats {

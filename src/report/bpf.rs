@@ -25,8 +25,8 @@ pub fn text(report: &BpfReport, width: usize, all: bool) -> String {
     rows(&mut out, report, all);
     programs(&mut out, report, all);
     elsewhere(&mut out, report);
-    for finding in &report.findings {
-        self::finding(&mut out, finding, width);
+    for found in &report.findings {
+        finding(&mut out, found, width);
     }
     kernel(&mut out, report);
     out
@@ -54,7 +54,7 @@ fn range(low: u64, high: u64) -> String {
     if high > low + low / 50 { format!("{} to {}", bytes(low), bytes(high)) } else { bytes(low) }
 }
 
-fn table(header: &[&str], right: &[usize]) -> Table {
+pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied());
     for column in right {
@@ -66,7 +66,7 @@ fn table(header: &[&str], right: &[usize]) -> Table {
 }
 
 /// Without the blanks a table puts at the ends of lines.
-fn push(out: &mut String, table: &mut Table) {
+pub(super) fn push(out: &mut String, table: &mut Table) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -77,7 +77,9 @@ fn push(out: &mut String, table: &mut Table) {
 }
 
 fn rows(out: &mut String, report: &BpfReport, all: bool) {
-    let mut table = table(&["MAP", "TYPE", "MAPS", "LIVE/MAX", "REPORTED", "REAL", "CHARGED", "WHY"], &[2, 3, 4, 5, 6]);
+    let mut table =
+        table(&["MAP", "TYPE", "MAPS", "LIVE/MAX", "REPORTED", "REAL", "CHARGED", "NOTES"], &[2, 3, 4, 5, 6]);
+    let mut notes = Notes::default();
     let mut rest_of_owners = Vec::new();
     for (i, g) in report.groups.iter().enumerate() {
         if !all && i >= OWNERS && report.groups.len() > OWNERS + 1 {
@@ -90,7 +92,7 @@ fn rows(out: &mut String, report: &BpfReport, all: bool) {
             group(g.totals.maps),
             String::new(),
             bytes(g.totals.memlock),
-            bytes(g.totals.real),
+            at_least(g.totals.real, g.totals.real_max),
             bytes(g.totals.charged),
             String::new(),
         ]);
@@ -99,11 +101,14 @@ fn rows(out: &mut String, report: &BpfReport, all: bool) {
         for row in &of_owner[..shown] {
             let indent = if row.parent.is_some() { "    " } else { "  " };
             let name = if row.name.is_empty() { "(unnamed)".into() } else { clean(&row.name) };
-            let mut why = Vec::new();
-            match (row.parent_from, &row.parent) {
-                (Some(ParentFrom::Dump), Some(parent)) => why.push(format!("in {}", or_unnamed(parent))),
-                (Some(ParentFrom::Shape), Some(parent)) => why.push(format!("in {}, inferred", or_unnamed(parent))),
-                _ => {}
+            let mut why: Vec<String> = Vec::new();
+            match row.parent_from {
+                Some(ParentFrom::Dump) => why.push("inside the map above, by its dump".into()),
+                Some(ParentFrom::Shape) => why.push("inside the map above: inferred, no dump of it is given".into()),
+                Some(ParentFrom::OneOfEqual) => {
+                    why.push("inside the equal maps above: inferred, no dumps of them are given".into());
+                }
+                None => {}
             }
             why.extend(row.why.iter().cloned());
             table.add_row([
@@ -112,9 +117,9 @@ fn rows(out: &mut String, report: &BpfReport, all: bool) {
                 group(row.totals.maps),
                 live(row),
                 bytes(row.totals.memlock),
-                bytes(row.totals.real),
+                at_least(row.totals.real, row.totals.real_max),
                 bytes(row.totals.charged),
-                why.join("; "),
+                notes.marks(&why),
             ]);
         }
         let rest = &of_owner[shown..];
@@ -151,11 +156,42 @@ fn rows(out: &mut String, report: &BpfReport, all: bool) {
         group(t.maps),
         String::new(),
         bytes(t.memlock),
-        bytes(t.real),
+        at_least(t.real, t.real_max),
         bytes(t.charged),
         String::new(),
     ]);
     push(out, &mut table);
+    for (mark, note) in notes.0.iter().enumerate() {
+        let _ = writeln!(out, "  {} {note}", letter(mark));
+    }
+}
+
+/// Marks a lower bound.
+fn at_least(low: u64, high: u64) -> String {
+    if high > low + low / 50 { format!("{}+", bytes(low)) } else { bytes(low) }
+}
+
+/// Notes in the order they are first needed, shown as letters.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Notes {
+    fn marks(&mut self, why: &[String]) -> String {
+        why.iter()
+            .map(|note| {
+                let at = self.0.iter().position(|n| n == note).unwrap_or_else(|| {
+                    self.0.push(note.clone());
+                    self.0.len() - 1
+                });
+                letter(at).to_string()
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+fn letter(at: usize) -> char {
+    char::from(b'a' + (at % 26) as u8)
 }
 
 fn live(row: &Row) -> String {
@@ -164,10 +200,6 @@ fn live(row: &Row) -> String {
         Some(live) if row.totals.maps == 1 => format!("{}/{max}", group(live)),
         _ => max,
     }
-}
-
-fn or_unnamed(name: &str) -> String {
-    if name.is_empty() { "an unnamed map".into() } else { clean(name) }
 }
 
 fn programs(out: &mut String, report: &BpfReport, all: bool) {
@@ -181,20 +213,44 @@ fn programs(out: &mut String, report: &BpfReport, all: bool) {
         let missed = if p.inner_maps == 0 {
             String::new()
         } else {
-            format!("{} = {}", group(p.inner_maps), bytes(p.inner_memlock))
+            let among =
+                if p.inner_among > 1 { format!(" in {} equal outer maps", p.inner_among) } else { String::new() };
+            format!("{} = {}{among}", group(p.inner_maps), bytes(p.inner_memlock))
         };
         table.add_row([
             format!("  {} ({})", if p.name.is_empty() { "(unnamed)".into() } else { clean(&p.name) }, p.id),
             clean(&p.prog_type),
             group(p.maps),
-            bytes(p.memlock),
-            bytes(p.shared_memlock),
+            four_digits(p.memlock),
+            four_digits(p.shared_memlock),
             missed,
         ]);
     }
     push(out, &mut table);
     if shown < report.programs.len() {
         let _ = writeln!(out, "  [{} others]", report.programs.len() - shown);
+    }
+}
+
+/// With four digits, as the tools show it that go by program.
+fn four_digits(n: u64) -> String {
+    let (unit, name) = match n {
+        0..1024 => return format!("{n} B"),
+        1024..1_048_576 => (1u64 << 10, "KiB"),
+        1_048_576..1_073_741_824 => (1 << 20, "MiB"),
+        _ => (1 << 30, "GiB"),
+    };
+    let places = match n / unit {
+        0..10 => 3,
+        10..100 => 2,
+        100..1000 => 1,
+        _ => 0,
+    };
+    let scale = 10u128.pow(places);
+    let scaled = (u128::from(n) * scale + u128::from(unit) / 2) / u128::from(unit);
+    match places {
+        0 => format!("{scaled} {name}"),
+        _ => format!("{}.{:0width$} {name}", scaled / scale, scaled % scale, width = places as usize),
     }
 }
 
@@ -215,7 +271,7 @@ fn elsewhere(out: &mut String, report: &BpfReport) {
     }
 }
 
-fn finding(out: &mut String, finding: &Finding, width: usize) {
+pub(super) fn finding(out: &mut String, finding: &Finding, width: usize) {
     let mark = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
@@ -240,11 +296,13 @@ fn kernel(out: &mut String, report: &BpfReport) {
         EraFrom::Data => "the numbers fit no other meaning",
         EraFrom::DataAgainstVersion => "by the numbers, against the version given: a kernel with back-ports",
     };
+    let [least, most] = k.cpus_fit;
     let cpus = match k.cpus_from {
-        CpusFrom::Given => "given",
-        CpusFrom::Solved => "solved from the per-CPU maps",
-        CpusFrom::Inferred => "inferred from the hash maps' header",
-        CpusFrom::Assumed => "assumed: no map depends on it; say --cpus",
+        CpusFrom::Given => "given".to_owned(),
+        CpusFrom::Solved => "solved from the per-CPU maps".to_owned(),
+        CpusFrom::Inferred => "inferred from the hash maps' header".to_owned(),
+        CpusFrom::Assumed if most - least < 64 => format!("{least} to {most} fit the maps; say --cpus"),
+        CpusFrom::Assumed => "assumed: no map depends on it; say --cpus".to_owned(),
     };
     let _ = writeln!(
         out,

@@ -2,3 +2,4 @@
 
 pub mod bpf;
 pub mod bpf_csv;
+pub mod bpf_sim;

@@ -11,36 +11,7 @@ use std::str::FromStr;
 use crate::cost::kernel::real::{Contents, real};
 use crate::cost::kernel::{Profile, reported};
 use crate::model::bpf::{MapType, Shape, flag};
-
-/// Milliseconds of the trace's own clock.
-pub type Ms = i64;
-
-/// What happened at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Demand {
-    /// This many services exist.
-    Services(u64),
-    /// This many slots are in use, as the allocator's poll sees it.
-    Used(u64),
-    /// This many slots are in use after a push, which takes and gives them back one object after the other.
-    Pushed(u64),
-    /// These slots were taken and given back, by index.
-    Slots {
-        /// Taken.
-        alloc: Vec<u32>,
-        /// Given back, before the others are taken.
-        free: Vec<u32>,
-    },
-}
-
-/// One event of a trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// When.
-    pub t: Ms,
-    /// What.
-    pub demand: Demand,
-}
+use crate::model::bpf_trace::{Demand, Event, Ms};
 
 /// How slots become memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +162,10 @@ pub struct LogLine {
     pub kind: LogKind,
     /// Slots in use when it was written.
     pub used: u64,
+    /// The first number that triggers it. [`LogLine::used`] where the trace itself is what the poll saw.
+    pub used_early: u64,
+    /// The last number a poll that comes late may see, since a push goes on meanwhile; likewise.
+    pub used_late: u64,
     /// Slots counted as present then.
     pub total: u64,
     /// Slots collected, and the last of them.
@@ -278,6 +253,8 @@ struct State<'a> {
     /// `allocated_cnt` of 0.5: one more per growth than there are maps.
     counted: u64,
     refused: u64,
+    /// Slots in use at the end of the push that goes on.
+    heading_for: Option<u64>,
     timeline: Vec<Row>,
     log: Vec<LogLine>,
 }
@@ -291,6 +268,7 @@ impl<'a> State<'a> {
             spare: BTreeSet::new(),
             counted: 0,
             refused: 0,
+            heading_for: None,
             timeline: Vec::new(),
             log: Vec::new(),
         };
@@ -323,13 +301,17 @@ impl<'a> State<'a> {
                 self.poll(event.t);
             }
             Demand::Pushed(count) => {
+                self.heading_for = Some(*count);
                 self.set_used(*count, event.t, 1);
                 self.poll(event.t);
+                self.heading_for = None;
             }
             Demand::Services(count) => {
                 let per_service = self.settings.slots_per_service.max(1);
+                self.heading_for = Some(count * per_service);
                 self.set_used(count * per_service, event.t, per_service);
                 self.poll(event.t);
+                self.heading_for = None;
             }
         }
     }
@@ -412,11 +394,11 @@ impl<'a> State<'a> {
             let used = self.used.len() as u64;
             let before = self.counted;
             if self.counted == 0 || used * 100 >= self.counted * u64::from(high) {
-                self.scale_up(t, up, factor);
+                self.scale_up(t, up, high, factor);
             }
             let used_share = used * 100;
             if self.counted > u64::from(up) && used_share <= self.counted * u64::from(low) {
-                self.scale_in(t, down);
+                self.scale_in(t, down, low);
             }
             if self.counted == before {
                 break;
@@ -425,7 +407,7 @@ impl<'a> State<'a> {
     }
 
     /// Collects the lowest slots without a map, index 0 always among them, and makes a map for all but the first.
-    fn scale_up(&mut self, t: Ms, up: u32, factor: u32) {
+    fn scale_up(&mut self, t: Ms, up: u32, high: u32, factor: u32) {
         let wanted = match factor {
             1 => u64::from(up),
             _ => (self.counted * u64::from(factor - 1)).max(u64::from(up)),
@@ -449,6 +431,8 @@ impl<'a> State<'a> {
             t,
             kind: LogKind::ScaleUp,
             used,
+            used_early: self.heading_for.map_or(used, |_| (total * u64::from(high)).div_ceil(100)),
+            used_late: self.heading_for.unwrap_or(used),
             total,
             collected: collected.len() as u64,
             last: u64::from(last),
@@ -456,7 +440,7 @@ impl<'a> State<'a> {
     }
 
     /// Collects the highest free slots and closes their maps.
-    fn scale_in(&mut self, t: Ms, down: u32) {
+    fn scale_in(&mut self, t: Ms, down: u32, low: u32) {
         let (used, total) = (self.used.len() as u64, self.counted);
         let mut last = 0;
         let mut collected = 0;
@@ -470,6 +454,8 @@ impl<'a> State<'a> {
             t,
             kind: LogKind::ScaleIn,
             used,
+            used_early: self.heading_for.map_or(used, |_| total * u64::from(low) / 100),
+            used_late: self.heading_for.unwrap_or(used),
             total,
             collected: u64::from(collected),
             last: u64::from(last),

@@ -320,6 +320,3 @@ pub(crate) fn round_up(n: u64, to: u64) -> u64 {
 pub(crate) fn mul(a: u64, b: u64) -> u64 {
     a.saturating_mul(b)
 }
-
-#[cfg(test)]
-mod tests;

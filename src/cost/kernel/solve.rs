@@ -49,6 +49,8 @@ pub struct Fit {
     pub solved: Vec<(Header, usize)>,
     /// How the number of CPUs was found.
     pub cpus: CpusFrom,
+    /// The least and the most CPUs that explain as many maps; the number itself when it is given.
+    pub cpus_fit: (u32, u32),
     /// How the era was found.
     pub era: EraFrom,
     score: Score,
@@ -130,6 +132,7 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
             explained: 0,
             known: 0,
             solved: Vec::new(),
+            cpus_fit: (base.cpus, base.cpus),
             cpus,
             era: EraFrom::Version,
             score: best.score,
@@ -195,14 +198,17 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
 
     shift_unsolved(&mut best, &origin, fixed);
     let era = if best.profile.era == base.era { EraFrom::Data } else { EraFrom::DataAgainstVersion };
+    let profile = best.profile;
+    let cpus = profile.cpus;
     Fit {
-        profile: best.profile,
         explained: best.explained,
         known: known.len(),
         solved: best.solved,
         cpus: cpus_from,
+        cpus_fit: if cpus_from == CpusFrom::Given { (cpus, cpus) } else { cpus_fit(&profile, &rows) },
         era,
         score: best.score,
+        profile,
     }
 }
 
@@ -260,6 +266,15 @@ fn solve_cpus(start: &Profile, mut best: Trial, known: &[Known], fixed: Fixed) -
         }
     }
     (Profile { cpus, ..start.clone() }, best, from)
+}
+
+/// Other numbers of CPUs around the chosen one that explain as much with the same structures.
+fn cpus_fit(profile: &Profile, known: &[Known]) -> (u32, u32) {
+    let explained = |cpus| known.iter().filter(|k| explains(&Profile { cpus, ..profile.clone() }, k)).count();
+    let most = explained(profile.cpus);
+    let low = (1..profile.cpus).rev().take_while(|cpus| explained(*cpus) == most).last().unwrap_or(profile.cpus);
+    let high = (profile.cpus + 1..=8192).take_while(|cpus| explained(*cpus) == most).last().unwrap_or(profile.cpus);
+    (low, high)
 }
 
 /// Every number up to 128, then the ones machines have, up to 8,192 (`NR_CPUS` of distributions).

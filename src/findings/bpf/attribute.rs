@@ -19,6 +19,8 @@ pub enum ParentFrom {
     Dump,
     /// By shape, name of a template, or a known data plane.
     Shape,
+    /// Likewise, and several outer maps are equal (one per daemon): the youngest that is older than the map is named.
+    OneOfEqual,
 }
 
 /// The outer map of an inner one.
@@ -126,6 +128,7 @@ pub(super) fn parents(listing: &BpfListing) -> HashMap<u32, Parent> {
         if maps.len() as u64 > room {
             continue;
         }
+        let from = if chosen.len() > 1 { ParentFrom::OneOfEqual } else { ParentFrom::Shape };
         for map in maps {
             let holds = |outer: &&&BpfMap| outer.holders.iter().any(|h| map.holders.iter().any(|m| m.pid == h.pid));
             let outer = if map.holders.is_empty() {
@@ -134,8 +137,10 @@ pub(super) fn parents(listing: &BpfListing) -> HashMap<u32, Parent> {
             } else {
                 chosen.iter().find(holds)
             };
+            // the processes that hold both say which
+            let from = if map.holders.is_empty() { from } else { ParentFrom::Shape };
             if let Some(outer) = outer {
-                parents.insert(map.id, Parent { outer: outer.id, from: ParentFrom::Shape });
+                parents.insert(map.id, Parent { outer: outer.id, from });
             }
         }
     }

@@ -6,6 +6,7 @@ mod codes;
 mod compare;
 mod owners;
 mod rules;
+mod simulation;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,6 +22,7 @@ pub use codes::CODES;
 pub use compare::{Change, Changes};
 pub use rules::{Finding, Severity};
 pub(crate) use rules::{bytes, group};
+pub use simulation::{SimulatedRun, Simulation, simulate};
 
 /// What the user knows better than the evidence.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,6 +77,8 @@ pub struct KernelView {
     pub cpus: u32,
     /// How they were found.
     pub cpus_from: CpusFrom,
+    /// The least and the most CPUs that fit the maps as well.
+    pub cpus_fit: [u32; 2],
     /// Structure sizes the maps themselves determined, in bytes.
     pub solved_sizes: BTreeMap<&'static str, u64>,
     /// Sizes came from the kernel's BTF.
@@ -218,6 +222,8 @@ pub struct ProgramView {
     pub inner_maps: u64,
     /// Their `bytes_memlock`.
     pub inner_memlock: u64,
+    /// Equal outer maps these are divided among, where nothing tells which of them holds which.
+    pub inner_among: u64,
 }
 
 /// The same maps under another era.
@@ -319,6 +325,7 @@ pub fn report(points: &[BpfListing], options: Options<'_>) -> BpfReport {
         profile: profile.version.to_string(),
         cpus: profile.cpus,
         cpus_from: fit.cpus,
+        cpus_fit: [fit.cpus_fit.0, fit.cpus_fit.1],
         solved_sizes: fit.solved.iter().map(|(h, _)| (h.struct_name(), profile.size(*h))).collect(),
         btf: options.sizes.is_some(),
         explained: explained as u64,
@@ -592,14 +599,32 @@ fn programs(listing: &BpfListing, priced: &[Priced<'_>]) -> Vec<ProgramView> {
     for id in listing.progs.iter().flat_map(|p| &p.map_ids) {
         *users.entry(*id).or_default() += 1;
     }
-    let mut inner: HashMap<u32, (u64, u64)> = HashMap::new();
-    for p in priced {
-        if let Some(parent) = p.parent {
-            let sum = inner.entry(parent.outer).or_default();
-            sum.0 += 1;
-            sum.1 += p.map.memlock.unwrap_or(0);
-        }
+    // outer maps that cannot be told apart are counted together
+    let outers: HashMap<u32, &BpfMap> =
+        listing.maps.iter().filter(|m| m.shape.map_type.is_outer()).map(|m| (m.id, m)).collect();
+    let mut equal: HashMap<(&str, Shape), u64> = HashMap::new();
+    for outer in outers.values() {
+        *equal.entry((&outer.name, outer.shape)).or_default() += 1;
     }
+    let mut exact: HashMap<u32, (u64, u64)> = HashMap::new();
+    let mut together: HashMap<(&str, Shape), (u64, u64)> = HashMap::new();
+    for p in priced {
+        let Some(parent) = p.parent else { continue };
+        let sum = match (parent.from, outers.get(&parent.outer)) {
+            (ParentFrom::OneOfEqual, Some(outer)) => together.entry((&outer.name, outer.shape)).or_default(),
+            _ => exact.entry(parent.outer).or_default(),
+        };
+        sum.0 += 1;
+        sum.1 += p.map.memlock.unwrap_or(0);
+    }
+    let inner_of = |id: &u32| -> (u64, u64, u64) {
+        let own = exact.get(id).copied().unwrap_or_default();
+        let Some(key) = outers.get(id).map(|outer| (&*outer.name, outer.shape)) else { return (0, 0, 0) };
+        match together.get(&key) {
+            Some(shared) => (own.0 + shared.0, own.1 + shared.1, equal[&key]),
+            None => (own.0, own.1, 1),
+        }
+    };
     let mut programs: Vec<ProgramView> = listing
         .progs
         .iter()
@@ -614,8 +639,9 @@ fn programs(listing: &BpfListing, priced: &[Priced<'_>]) -> Vec<ProgramView> {
                 maps: prog.map_ids.len() as u64,
                 memlock: sum(&bytes),
                 shared_memlock: sum(&|id| if users[id] > 1 { bytes(id) } else { 0 }),
-                inner_maps: sum(&|id| inner.get(id).map_or(0, |i| i.0)),
-                inner_memlock: sum(&|id| inner.get(id).map_or(0, |i| i.1)),
+                inner_maps: sum(&|id| inner_of(id).0),
+                inner_memlock: sum(&|id| inner_of(id).1),
+                inner_among: prog.map_ids.iter().map(|id| inner_of(id).2).max().unwrap_or(0),
             }
         })
         .collect();

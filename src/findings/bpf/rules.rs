@@ -97,23 +97,30 @@ pub(super) fn why(profile: &Profile, shape: &Shape, totals: &Totals, live: Optio
             why.push("reported in whole pages, allocated as a slab object".into())
         }
         (Era::Footprint, _) if over && lazily => why.push("reported in full, allocated when inserted".into()),
-        (Era::Footprint, _) if under && preallocated(shape) => {
+        (
+            Era::Footprint,
+            MapType::Hash | MapType::PercpuHash | MapType::LruHash | MapType::LruPercpuHash | MapType::HashOfMaps,
+        ) if under && (preallocated(shape) || live.is_none()) => {
             why.push("buckets and element headers not reported".into());
         }
-        (Era::Footprint, MapType::ArrayOfMaps | MapType::HashOfMaps) if under => {
-            why.push("slots of 8 bytes reported as 4 and 4".into());
+        (Era::Footprint, MapType::Array | MapType::PercpuArray) if under => {
+            why.push("allocated as a power of two of pages".into());
         }
         (Era::Charge, _) if over && lazily => why.push("charged in full, allocated when inserted".into()),
         (Era::Charge, MapType::Array) if over => why.push("charged in whole pages".into()),
         (Era::Usage, MapType::LpmTrie) if totals.real_max > 0 && reported > 0 => {
             why.push("slab rounding and intermediate nodes not reported".into());
         }
+        (Era::Usage, MapType::SkStorage | MapType::TaskStorage | MapType::InodeStorage | MapType::CgrpStorage) => {
+            why.push("elements not reported".into());
+        }
+        (Era::Usage, MapType::Arena) => why.push("pages not reported".into()),
         (Era::Usage, MapType::Array) if under => why.push("slab rounding".into()),
         (Era::Usage, _) if under && lazily => why.push("slab rounding and caches not reported".into()),
         _ => {}
     }
     if totals.real_max > totals.real + totals.real / 20 && live.is_none() {
-        why.push("live entries unknown".into());
+        why.push("live entries unknown: + marks the least it can be".into());
     }
     if totals.percpu * 20 > totals.real && profile.era != Era::Charge {
         why.push("per-CPU part not charged to the pod".into());
@@ -184,7 +191,7 @@ fn inner_maps(facts: &Facts<'_>) -> Option<Finding> {
                 bytes(r.totals.memlock),
                 bytes(r.totals.real),
                 match r.parent_from {
-                    Some(super::ParentFrom::Shape) => " (parent inferred)",
+                    Some(super::ParentFrom::Shape | super::ParentFrom::OneOfEqual) => " (parent inferred)",
                     _ => "",
                 }
             )
@@ -247,7 +254,7 @@ fn per_cpu(facts: &Facts<'_>) -> Option<Finding> {
     if more < 4 * WORTH_BYTES {
         return None;
     }
-    let mut rows: Vec<&Row> = facts.rows.iter().filter(|r| r.totals.percpu > 0).collect();
+    let mut rows: Vec<&Row> = facts.rows.iter().filter(|r| r.totals.percpu * 50 > now).collect();
     rows.sort_by_key(|r| (std::cmp::Reverse(r.totals.percpu), r.name.clone()));
     let evidence = rows
         .iter()

@@ -1,10 +1,15 @@
-use super::grid::{Outcome, Prediction, Row, predict};
-use super::*;
+//! Predictions against grids measured on real kernels.
+
+use meshdump::cost::kernel::grid::{Prediction, predict};
+use meshdump::cost::kernel::{Profile, Version, reported};
+use meshdump::evidence::bpf_grid;
+use meshdump::model::bpf::{MapType, Shape};
+use meshdump::model::bpf_grid::{Inserted, Outcome, Pattern, Row};
 
 fn grid(kernel: &str) -> (Version, Vec<Row>) {
     let path = format!("{}/testdata/bpf/grid-{kernel}.csv", env!("CARGO_MANIFEST_DIR"));
     let bytes = std::fs::read(&path).unwrap();
-    let (grid, problems) = crate::evidence::bpf_grid::read(&path, &bytes);
+    let (grid, problems) = bpf_grid::read(&path, &bytes);
     assert!(problems.is_empty(), "{problems:?}");
     (kernel.parse().unwrap(), grid.rows.into_iter().map(|r| r.row).collect())
 }
@@ -179,7 +184,7 @@ fn rows_measured_on_nine_kernels() {
                 (!number.is_empty()).then(|| format!("{shape},{number},{cpus},\n"))
             })
             .collect();
-        let (grid, problems) = crate::evidence::bpf_grid::read("measured", text.as_bytes());
+        let (grid, problems) = bpf_grid::read("measured", text.as_bytes());
         assert!(problems.is_empty(), "{problems:?}");
         let rows: Vec<Row> = grid.rows.into_iter().map(|r| r.row).collect();
         assert!(rows.len() >= 22, "{kernel}");
@@ -205,11 +210,11 @@ fn numbers_from_public_threads() {
 #[test]
 fn repeated_keys_are_learnt_from_rows_of_the_same_insertion() {
     let shape = |value| Shape { map_type: MapType::LpmTrie, key: 5, value, max_entries: 1024, flags: 1, extra: 0 };
-    let inserted = grid::Inserted { keys: 200, pattern: grid::Pattern::Sparse };
+    let inserted = Inserted { keys: 200, pattern: Pattern::Sparse };
     let row = |value, outcome| Row { shape: Some(shape(value)), inserted: inserted.clone(), cpus: Some(2), outcome };
     let plain = Row {
         shape: Some(shape(8)),
-        inserted: grid::Inserted { keys: 1, pattern: grid::Pattern::Plain },
+        inserted: Inserted { keys: 1, pattern: Pattern::Plain },
         cpus: Some(2),
         outcome: Outcome::Bytes(33),
     };
