@@ -314,3 +314,49 @@ fn public_listings() {
     let report = json(&[corpus.join("kmesh-945/grouped-before.json").to_str().unwrap()]);
     assert_eq!(report["sums"].as_array().unwrap().len(), 20);
 }
+
+/// A recording that breaks every bound Kmesh has.
+#[test]
+fn bounds_of_kmesh_are_findings() {
+    use std::fmt::Write as _;
+    let hosts = |n: usize| -> String {
+        let host =
+            |i| format!("{{\"name\":\"h{i}\",\"domains\":[\"a{i}\",\"b{i}\"],\"routes\":[{}]}}", ["{}"; 9].join(","));
+        (0..n).map(host).collect::<Vec<_>>().join(",")
+    };
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{{\"t\":0,\"type_url\":\"type.googleapis.com/envoy.config.route.v3.RouteConfiguration\",\"resources\":[{{\"name\":\"80\",\"virtual_hosts\":[{}]}}]}}",
+        hosts(165)
+    );
+    let listeners: Vec<String> = (0..1030)
+        .map(|i| {
+            format!("{{\"name\":\"l{i}\",\"filter_chains\":[{}]}}", ["{\"filters\":[{},{},{},{},{}]}"; 5].join(","))
+        })
+        .collect();
+    let _ = writeln!(
+        text,
+        "{{\"t\":1,\"type_url\":\"type.googleapis.com/envoy.config.listener.v3.Listener\",\"resources\":[{}]}}",
+        listeners.join(",")
+    );
+    let _ = writeln!(
+        text,
+        "{{\"t\":2,\"type_url\":\"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment\",\"resources\":[{{\"cluster_name\":\"c\",\"endpoints\":[{{\"lb_endpoints\":[{}]}}]}}]}}",
+        ["{}"; 65].join(",")
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("recording.jsonl");
+    std::fs::write(&path, text).unwrap();
+    let report = json(&["simulate", path.to_str().unwrap(), "--policy", "kmesh-0.4", "--policy", "kmesh-1.0"]);
+    let finding = |code: &str| report["findings"].as_array().unwrap().iter().find(|f| f["code"] == code).cloned();
+    let evidence = |code: &str| finding(code).unwrap()["evidence"].to_string();
+    assert!(evidence("MD521").contains("165 virtual hosts in route configuration 80: Kmesh 0.5 and before stores 162"));
+    assert!(!evidence("MD521").contains("1.0 and later"));
+    assert!(evidence("MD522").contains("1,030 listeners at once: Kmesh 0.5 and before holds 1,024"));
+    for what in ["virtual hosts", "routes", "filter chains", "filters", "endpoints"] {
+        assert!(evidence("MD523").contains(what), "{what}");
+    }
+    // 1,030 listeners of five chains are 66,950 slots: more than 0.4 ever has
+    assert!(evidence("MD524").contains("kmesh-0.4"));
+}

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::cost::kernel::Era;
 use crate::cost::kernel::solve::{CpusFrom, EraFrom};
-use crate::findings::bpf::{BpfReport, Finding, ParentFrom, Row, Severity, bytes, group};
+use crate::findings::bpf::{BpfReport, Finding, ParentFrom, ProgramView, Row, Severity, bytes, group};
 
 /// Rows shown per owner, and of every other list, unless all are wanted.
 const TOP: usize = 12;
@@ -28,7 +28,7 @@ pub fn text(report: &BpfReport, width: usize, all: bool) -> String {
     for found in &report.findings {
         finding(&mut out, found, width);
     }
-    kernel(&mut out, report);
+    kernel(&mut out, report, width);
     out
 }
 
@@ -206,10 +206,9 @@ fn programs(out: &mut String, report: &BpfReport, all: bool) {
     if report.programs.is_empty() {
         return;
     }
-    let shown = if all || report.programs.len() <= TOP + 1 { report.programs.len() } else { TOP };
-    let _ = writeln!(out, "\nBy program, as tools that sum map_ids show it (shared maps again in every row):");
-    let mut table = table(&["PROGRAM", "TYPE", "MAPS", "REPORTED", "OF IT SHARED", "INNER MAPS MISSED"], &[2, 3, 4, 5]);
-    for p in &report.programs[..shown] {
+    // programs of one name that show the same stand in one row
+    let mut rows: Vec<(Vec<&ProgramView>, [String; 5])> = Vec::new();
+    for p in &report.programs {
         let missed = if p.inner_maps == 0 {
             String::new()
         } else {
@@ -217,18 +216,27 @@ fn programs(out: &mut String, report: &BpfReport, all: bool) {
                 if p.inner_among > 1 { format!(" in {} equal outer maps", p.inner_among) } else { String::new() };
             format!("{} = {}{among}", group(p.inner_maps), bytes(p.inner_memlock))
         };
-        table.add_row([
-            format!("  {} ({})", if p.name.is_empty() { "(unnamed)".into() } else { clean(&p.name) }, p.id),
-            clean(&p.prog_type),
-            group(p.maps),
-            four_digits(p.memlock),
-            four_digits(p.shared_memlock),
-            missed,
-        ]);
+        let cells = [clean(&p.prog_type), group(p.maps), four_digits(p.memlock), four_digits(p.shared_memlock), missed];
+        match rows.iter_mut().find(|(same, row)| !all && same[0].name == p.name && *row == cells) {
+            Some((same, _)) => same.push(p),
+            None => rows.push((vec![p], cells)),
+        }
+    }
+    let shown = if all || rows.len() <= TOP + 1 { rows.len() } else { TOP };
+    let _ = writeln!(out, "\nBy program, as tools that sum map_ids show it (shared maps again in every row):");
+    let mut table = table(&["PROGRAM", "TYPE", "MAPS", "REPORTED", "OF IT SHARED", "INNER MAPS MISSED"], &[2, 3, 4, 5]);
+    for (same, cells) in &rows[..shown] {
+        let name = if same[0].name.is_empty() { "(unnamed)".into() } else { clean(&same[0].name) };
+        let ids: Vec<String> = same.iter().take(4).map(|p| p.id.to_string()).collect();
+        let more = if same.len() > 4 { format!(", {} more", same.len() - 4) } else { String::new() };
+        let mut row = vec![format!("  {name} ({}{more})", ids.join(", "))];
+        row.extend(cells.iter().cloned());
+        table.add_row(row);
     }
     push(out, &mut table);
-    if shown < report.programs.len() {
-        let _ = writeln!(out, "  [{} others]", report.programs.len() - shown);
+    let rest: usize = rows[shown..].iter().map(|(same, _)| same.len()).sum();
+    if rest > 0 {
+        let _ = writeln!(out, "  [{rest} others]");
     }
 }
 
@@ -284,7 +292,7 @@ pub(super) fn finding(out: &mut String, finding: &Finding, width: usize) {
     wrapped(out, &format!("fix: {}", clean(&finding.fix)), width, "    ");
 }
 
-fn kernel(out: &mut String, report: &BpfReport) {
+fn kernel(out: &mut String, report: &BpfReport, width: usize) {
     let k = &report.kernel;
     let era = match k.era {
         Era::Charge => "pages charged to RLIMIT_MEMLOCK",
@@ -294,6 +302,7 @@ fn kernel(out: &mut String, report: &BpfReport) {
     let how = match k.era_from {
         EraFrom::Version => "by the version given",
         EraFrom::Data => "the numbers fit no other meaning",
+        EraFrom::Open => "other meanings fit these maps too; say --kernel",
         EraFrom::DataAgainstVersion => "by the numbers, against the version given: a kernel with back-ports",
     };
     let [least, most] = k.cpus_fit;
@@ -304,25 +313,24 @@ fn kernel(out: &mut String, report: &BpfReport) {
         CpusFrom::Assumed if most - least < 64 => format!("{least} to {most} fit the maps; say --cpus"),
         CpusFrom::Assumed => "assumed: no map depends on it; say --cpus".to_owned(),
     };
-    let _ = writeln!(
-        out,
-        "\nHow this was found: bytes_memlock is {era} (kernels {}; {how}); {} possible CPUs ({cpus}); the model gives {} \
+    out.push('\n');
+    let found = format!(
+        "How this was found: bytes_memlock is {era} (kernels {}; {how}); {} possible CPUs ({cpus}); the model gives {} \
          of {} numbers to the byte.",
         k.kernels,
         k.cpus,
         group(k.explained),
         group(k.with_memlock)
     );
+    wrapped(out, &found, width, "");
     if !k.solved_sizes.is_empty() {
         let sizes: Vec<String> = k.solved_sizes.iter().map(|(name, size)| format!("{name} {size}")).collect();
         let source = if k.btf { "from BTF" } else { "solved from the maps" };
-        let _ = writeln!(out, "Structure sizes {source}: {}.", sizes.join(", "));
+        wrapped(out, &format!("Structure sizes {source}: {}.", sizes.join(", ")), width, "");
     }
-    let _ = writeln!(
-        out,
-        "REPORTED is bytes_memlock; REAL is what the allocator hands out for the map and its elements; CHARGED is what \
-         the creator's cgroup pays (no per-CPU memory made with the map, nothing before 5.11)."
-    );
+    let columns = "REPORTED is bytes_memlock; REAL is what the allocator hands out for the map and its elements; CHARGED \
+                   is what the creator's cgroup pays (no per-CPU memory made with the map, nothing before 5.11).";
+    wrapped(out, columns, width, "");
 }
 
 /// Sums by name only: nothing can be priced, but it can be said whose it is.

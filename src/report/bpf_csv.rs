@@ -28,7 +28,7 @@ pub fn predictions<'a>(columns: &[&str], rows: impl Iterator<Item = [&'a str; 9]
 pub fn fit_note(fit: &Fit) -> String {
     let era = match fit.era {
         EraFrom::Version => "by the version",
-        EraFrom::Data => "the known rows agree",
+        EraFrom::Data | EraFrom::Open => "the known rows agree",
         EraFrom::DataAgainstVersion => "by the known rows, against the version: this kernel has back-ports",
     };
     let cpus = match fit.cpus {

@@ -273,7 +273,7 @@ impl<'a> State<'a> {
             log: Vec::new(),
         };
         if let Scheme::Fixed { slots } = scheme {
-            state.spare = (1..slots).collect();
+            state.spare = (0..slots).collect();
             state.counted = u64::from(slots);
         }
         state
@@ -591,8 +591,8 @@ mod tests {
         let profile = Profile::builtin(Version(6, 1), 8);
         let events = [Event { t: 0, demand: Demand::Used(9000) }];
         let run = run(&"kmesh-0.4".parse().unwrap(), &events, settings(&profile));
-        assert_eq!(run.refused, 9000 - 8191);
-        assert_eq!(run.timeline.last().unwrap().slots_used, 8191);
+        assert_eq!(run.refused, 9000 - 8192);
+        assert_eq!(run.timeline.last().unwrap().slots_used, 8192);
     }
 
     #[test]

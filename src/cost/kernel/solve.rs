@@ -59,15 +59,24 @@ pub struct Fit {
 /// Finds the profile without knowing the kernel: the built-in one that, solved further, explains most maps with the
 /// fewest and smallest changes. The newest of an era wins ties, since an era's formulas do not tell its kernels apart.
 pub fn fit_any(cpus: Option<u32>, known: &[Known]) -> Fit {
-    let versions: Vec<_> = Profile::table_versions().collect();
-    versions
-        .into_iter()
+    let fits: Vec<Fit> = Profile::table_versions()
         .map(|version| {
             let base = Profile::builtin(version, cpus.unwrap_or(1));
             fit(&base, known, Fixed { era: true, cpus: cpus.is_some(), sizes: false })
         })
-        .reduce(|best, next| if (next.explained, next.score) >= (best.explained, best.score) { next } else { best })
-        .unwrap_or_else(|| fit(&Profile::builtin(super::Version(6, 12), 1), known, Fixed::default()))
+        .collect();
+    let better = |best: Fit, next: Fit| {
+        if (next.explained, next.score) >= (best.explained, best.score) { next } else { best }
+    };
+    let rivals: Vec<(Era, usize)> = fits.iter().map(|f| (f.profile.era, f.explained)).collect();
+    let mut best = fits
+        .into_iter()
+        .reduce(better)
+        .unwrap_or_else(|| fit(&Profile::builtin(super::Version(6, 12), 1), known, Fixed::default()));
+    if rivals.iter().any(|(era, explained)| *era != best.profile.era && *explained >= best.explained) {
+        best.era = EraFrom::Open;
+    }
+    best
 }
 
 /// How the number of possible CPUs was found.
@@ -94,6 +103,8 @@ pub enum EraFrom {
     Data,
     /// By the data, against the version: a kernel with back-ports.
     DataAgainstVersion,
+    /// The data fits another era as well, and no version was given: the newer one was taken.
+    Open,
 }
 
 /// Structure sizes outside these bounds are not believed; the smallest seen is 24 (`lpm_trie_node`), the largest 1,024.

@@ -60,6 +60,7 @@ const MOST: usize = 5;
 pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(idle(facts));
+    found.extend(floor(facts));
     found.extend(inner_maps(facts));
     found.extend(near_full(facts));
     found.extend(per_cpu(facts));
@@ -166,6 +167,51 @@ fn idle(facts: &Facts<'_>) -> Option<Finding> {
         evidence: top(found.into_iter().map(|(_, line)| line).collect()),
         saved_bytes: Some(saved),
         fix: "lower max_entries of these maps in the data plane's settings".into(),
+    })
+}
+
+/// What maps of unknown contents take whether anything is in them or not.
+fn floor(facts: &Facts<'_>) -> Option<Finding> {
+    let mut found: Vec<(u64, String)> = facts
+        .rows
+        .iter()
+        .filter(|r| r.parent.is_none() && r.live.is_none() && !r.shape.map_type.is_outer())
+        .filter_map(|r| {
+            let empty = real(facts.profile, &r.shape, Contents { live: Some(0), branch_nodes: None })?;
+            let bytes_empty = empty.bytes * r.totals.maps;
+            let what = match r.shape.map_type {
+                MapType::Hash | MapType::PercpuHash | MapType::HashOfMaps if r.shape.has(flag::NO_PREALLOC) => {
+                    "its buckets alone"
+                }
+                MapType::Hash
+                | MapType::PercpuHash
+                | MapType::LruHash
+                | MapType::LruPercpuHash
+                | MapType::HashOfMaps => "every element is preallocated",
+                _ => return None,
+            };
+            let line = format!(
+                "{} {} ({}): {} when empty, {what}",
+                display(&r.name),
+                r.map_type,
+                count(r.totals.maps, "map"),
+                bytes(bytes_empty)
+            );
+            (bytes_empty >= WORTH_BYTES).then_some((bytes_empty, line))
+        })
+        .collect();
+    if found.is_empty() {
+        return None;
+    }
+    found.sort_by_key(|(size, line)| (std::cmp::Reverse(*size), line.clone()));
+    let sum: u64 = found.iter().map(|(size, _)| size).sum();
+    Some(Finding {
+        code: "MD501",
+        severity: Severity::Note,
+        title: format!("{} of hash maps is there even when they are empty; how full they are is not known", bytes(sum)),
+        evidence: top(found.into_iter().map(|(_, line)| line).collect()),
+        saved_bytes: None,
+        fix: "add `bpftool map dump -j id N` of the largest to see what of it is idle".into(),
     })
 }
 
@@ -609,6 +655,15 @@ fn tenths(n: u64, power: u32) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_in_this_room_is_explained() {
+        let sources = [include_str!("rules.rs"), include_str!("simulation.rs")];
+        for code in sources.iter().flat_map(|s| s.split("code: \"").skip(1)).map(|rest| &rest[..5]) {
+            assert!(super::super::CODES.iter().any(|(c, ..)| *c == code), "{code}");
+        }
+        assert!(super::super::CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
 
     #[test]
     fn bytes_read_as_people_write_them() {
