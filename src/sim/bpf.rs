@@ -4,10 +4,10 @@
 //! array of maps, of 1,300 bytes each. From 1.0 on a slot is an entry of one of four hash maps. The elastic policy is
 //! that of 0.5 (`bpf/deserialization_to_bpf_map/deserialization_to_bpf_map.c`), constants included.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use super::bpf_slots::Slots;
 use crate::cost::kernel::real::{Contents, real};
 use crate::cost::kernel::{Profile, reported};
 use crate::model::bpf::{MapType, Shape, flag};
@@ -247,9 +247,9 @@ pub fn run(policy: &Policy, events: &[Event], settings: Settings<'_>) -> Run {
 struct State<'a> {
     scheme: Scheme,
     settings: Settings<'a>,
-    used: BTreeSet<u32>,
+    used: Slots,
     /// Slots with a map that nobody uses.
-    spare: BTreeSet<u32>,
+    spare: Slots,
     /// `allocated_cnt` of 0.5: one more per growth than there are maps.
     counted: u64,
     refused: u64,
@@ -264,8 +264,8 @@ impl<'a> State<'a> {
         let mut state = Self {
             scheme,
             settings,
-            used: BTreeSet::new(),
-            spare: BTreeSet::new(),
+            used: Slots::default(),
+            spare: Slots::default(),
             counted: 0,
             refused: 0,
             heading_for: None,
@@ -273,7 +273,7 @@ impl<'a> State<'a> {
             log: Vec::new(),
         };
         if let Scheme::Fixed { slots } = scheme {
-            state.spare = (0..slots).collect();
+            (0..slots).for_each(|slot| drop(state.spare.insert(slot)));
             state.counted = u64::from(slots);
         }
         state
@@ -286,11 +286,11 @@ impl<'a> State<'a> {
                     self.give_back(*slot);
                 }
                 for slot in alloc {
-                    if self.bounded() && !self.spare.remove(slot) {
+                    if self.bounded() && !self.spare.remove(*slot) {
                         // a recording of another policy's slots: take what this one would give
                         self.take();
                     } else {
-                        self.spare.remove(slot);
+                        self.spare.remove(*slot);
                         self.used.insert(*slot);
                     }
                 }
@@ -324,10 +324,10 @@ impl<'a> State<'a> {
     /// Takes or gives back until `count` are used; the poll runs after every `batch` slots, and whenever none is left.
     fn set_used(&mut self, count: u64, t: Ms, batch: u64) {
         let mut since = 0;
-        while self.used.len() as u64 > count {
+        while self.used.len() > count {
             let slot = match self.settings.free_from {
-                FreeFrom::Top => self.used.last().copied(),
-                FreeFrom::Bottom => self.used.first().copied(),
+                FreeFrom::Top => self.used.last(),
+                FreeFrom::Bottom => self.used.first(),
             };
             let Some(slot) = slot else { break };
             self.give_back(slot);
@@ -337,12 +337,12 @@ impl<'a> State<'a> {
                 self.poll(t);
             }
         }
-        while (self.used.len() as u64) < count {
+        while (self.used.len()) < count {
             if self.bounded() && self.spare.is_empty() {
                 self.poll(t);
             }
             if !self.take() {
-                self.refused += count - self.used.len() as u64 - 1;
+                self.refused += count - self.used.len() - 1;
                 break;
             }
             since += 1;
@@ -373,7 +373,7 @@ impl<'a> State<'a> {
                 Some(slot) => slot,
                 None => self.used.last().map_or(1, |last| last + 1),
             };
-            if self.used.len() as u64 >= most {
+            if self.used.len() >= most {
                 self.refused += 1;
                 return false;
             }
@@ -382,7 +382,7 @@ impl<'a> State<'a> {
     }
 
     fn give_back(&mut self, slot: u32) {
-        if self.used.remove(&slot) {
+        if self.used.remove(slot) {
             self.spare.insert(slot);
         }
     }
@@ -391,7 +391,7 @@ impl<'a> State<'a> {
     fn poll(&mut self, t: Ms) {
         let Scheme::Elastic { up, down, high, low, factor } = self.scheme else { return };
         loop {
-            let used = self.used.len() as u64;
+            let used = self.used.len();
             let before = self.counted;
             if self.counted == 0 || used * 100 >= self.counted * u64::from(high) {
                 self.scale_up(t, up, high, factor);
@@ -412,19 +412,21 @@ impl<'a> State<'a> {
             1 => u64::from(up),
             _ => (self.counted * u64::from(factor - 1)).max(u64::from(up)),
         };
-        let (used, total) = (self.used.len() as u64, self.counted);
+        let (used, total) = (self.used.len(), self.counted);
         if total + wanted > u64::from(OUTER_SLOTS) {
             return;
         }
         let mut collected = Vec::new();
         let mut slot = 0;
         while (collected.len() as u64) < wanted && slot < OUTER_SLOTS {
-            if !self.used.contains(&slot) && !self.spare.contains(&slot) {
+            if !self.used.contains(slot) && !self.spare.contains(slot) {
                 collected.push(slot);
             }
             slot += 1;
         }
-        self.spare.extend(collected.iter().skip(1));
+        for slot in collected.iter().skip(1) {
+            self.spare.insert(*slot);
+        }
         self.counted += collected.len() as u64;
         let last = collected.last().copied().unwrap_or(0);
         self.log.push(LogLine {
@@ -441,7 +443,7 @@ impl<'a> State<'a> {
 
     /// Collects the highest free slots and closes their maps.
     fn scale_in(&mut self, t: Ms, down: u32, low: u32) {
-        let (used, total) = (self.used.len() as u64, self.counted);
+        let (used, total) = (self.used.len(), self.counted);
         let mut last = 0;
         let mut collected = 0;
         while collected < down {
@@ -463,10 +465,10 @@ impl<'a> State<'a> {
     }
 
     fn row(&mut self, t: Ms) {
-        let used = self.used.len() as u64;
+        let used = self.used.len();
         let (maps, total, memlock, bytes) = match self.scheme {
             Scheme::Fixed { .. } | Scheme::Elastic { .. } => {
-                let maps = used + self.spare.len() as u64;
+                let maps = used + self.spare.len();
                 let one = self.price(&inner_map(), 0);
                 (maps, self.counted, maps * one.0, maps * one.1)
             }
@@ -507,7 +509,7 @@ impl<'a> State<'a> {
         (memlock, real(self.settings.profile, shape, contents).map_or(0, |r| r.bytes))
     }
 
-    fn finish(self) -> Run {
+    fn finish(mut self) -> Run {
         let has_outer = matches!(self.scheme, Scheme::Fixed { .. } | Scheme::Elastic { .. } | Scheme::Lazy);
         let fixed = if has_outer {
             let slots = if let Scheme::Fixed { slots } = self.scheme { slots } else { OUTER_SLOTS };
@@ -521,7 +523,7 @@ impl<'a> State<'a> {
             _ => None,
         };
         let fragmented = match (self.spare.first(), self.bounded()) {
-            (Some(first), true) => self.used.range(first..).count() as u64,
+            (Some(first), true) => self.used.count_from(first),
             _ => 0,
         };
         Run { timeline: self.timeline, log: self.log, fixed, refused: self.refused, fragmented, next_growth_at }
