@@ -1,16 +1,17 @@
 //! `meshdump bpf`: maps of a node, predictions for a grid of maps, and the allocators of data planes.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::note_line;
-use super::{Exit, Failure, Format, OutputArgs};
+use super::output::{self, Format, OutputArgs};
+use super::{Exit, Failure};
 use crate::cost::kernel::{Header, Profile, Version, grid};
 use crate::evidence::{bpf_btf, bpf_grid, bpf_trace, bpftool};
+use crate::findings::analysis::{Input, Tool};
 use crate::findings::bpf::Options;
 use crate::input::{self, Document, Limits};
 use crate::model::bpf::BpfListing;
@@ -139,9 +140,11 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
         problems.extend(found);
         inputs.push(Input {
             path: document.label().to_owned(),
-            kind: kind_of(&listing),
+            kind: kind_of(&listing).to_owned(),
             bytes: document.stored_bytes(),
             sha256: document.sha256().to_owned(),
+            proxy: None,
+            note: None,
         });
         bpftool::join(&mut points, listing);
     }
@@ -158,7 +161,7 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
     let sizes = match &args.btf {
         Some(path) => {
             let (label, bytes, input) = read(path)?;
-            inputs.push(Input { kind: "btf", ..input });
+            inputs.push(Input { kind: "btf".to_owned(), ..input });
             let names = Header::ALL.map(Header::struct_name);
             let (sizes, problems) = bpf_btf::read(&label, &bytes, &names);
             refuse_whole(&problems)?;
@@ -169,27 +172,11 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
     };
     let options = Options { cpus: args.cpus, kernel: args.kernel, sizes: sizes.as_deref() };
     let report = findings::bpf::report(&points, options);
-    let width = usize::from(args.output.width.unwrap_or(100));
-    args.output.write(|format| match format {
+    args.output.write(|format, width| match format {
         Format::Text => report::bpf::text(&report, width, args.all),
         Format::Json => json(&inputs, &report),
     })?;
     Ok(Exit::Ok)
-}
-
-/// One of `inputs[]` of the contract.
-#[derive(Debug, Serialize)]
-struct Input {
-    path: String,
-    kind: &'static str,
-    bytes: u64,
-    sha256: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Tool {
-    version: &'static str,
-    cost_model: &'static str,
 }
 
 /// The envelope of the contract around a section's own keys.
@@ -204,10 +191,9 @@ struct Envelope<'a, T> {
 }
 
 fn json<T: Serialize>(inputs: &[Input], section: &T) -> String {
-    let tool = Tool { version: env!("CARGO_PKG_VERSION"), cost_model: COST_MODEL };
+    let tool = Tool { version: env!("CARGO_PKG_VERSION"), cost_model: COST_MODEL.to_owned() };
     let envelope = Envelope { api_version: "meshdump/v1", kind: "bpf", tool, inputs, section };
-    // plain data with string keys always serialises
-    serde_json::to_string(&envelope).unwrap_or_default()
+    report::json::render(&envelope)
 }
 
 /// The version of the kernel formulas.
@@ -246,13 +232,7 @@ fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
     let predicted = grid::predict(version, &rows);
     let texts = grid.rows.iter().map(|r| r.text.each_ref().map(|t| &**t));
     let csv = report::bpf_csv::predictions(&bpf_grid::COLUMNS, texts, &predicted.rows);
-    let mut out = std::io::stdout().lock();
-    match out.write_all(csv.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            return Err(Failure::new(Exit::Output, format!("cannot write to stdout: {e}")));
-        }
-        _ => {}
-    }
+    output::print(&csv)?;
     note_line(&report::bpf_csv::fit_note(&predicted.fit));
     Ok(Exit::Ok)
 }
@@ -268,9 +248,9 @@ fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
     let profile = Profile::builtin(args.kernel, args.cpus);
     let SlotsPerService(low, high) = args.slots_per_service;
     let simulation = findings::bpf::simulate(&trace.events, &trace.repeats, &args.policies, &profile, (low, high));
-    let inputs = [Input { kind: "bpf_trace", ..input }];
-    args.output.write(|format| match format {
-        Format::Text => report::bpf_sim::text(&simulation, usize::from(args.output.width.unwrap_or(100))),
+    let inputs = [Input { kind: "bpf_trace".to_owned(), ..input }];
+    args.output.write(|format, width| match format {
+        Format::Text => report::bpf_sim::text(&simulation, width),
         Format::Json => json(&inputs, &simulation),
     })?;
     Ok(Exit::Ok)
@@ -291,9 +271,11 @@ fn read(path: &Path) -> Result<(String, Vec<u8>, Input), Failure> {
     let bytes = bytes.into_owned();
     let input = Input {
         path: document.label().to_owned(),
-        kind: "",
+        kind: String::new(),
         bytes: document.stored_bytes(),
         sha256: document.sha256().to_owned(),
+        proxy: None,
+        note: None,
     };
     Ok((document.label().to_owned(), bytes, input))
 }
@@ -339,4 +321,9 @@ fn line(problem: &Problem) -> String {
         line += &format!("; {}", problem.hint);
     }
     line
+}
+
+/// Prints a line on stderr.
+fn note_line(message: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{}", report::clean(message));
 }

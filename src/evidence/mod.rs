@@ -7,4 +7,7 @@ pub mod bpf_grid;
 pub mod bpf_trace;
 pub mod bpftool;
 pub mod config_dump;
+pub mod envoy_admin;
 mod json;
+pub mod kind;
+pub mod load;

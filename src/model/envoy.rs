@@ -57,8 +57,11 @@ pub struct Meta {
     pub span: Span,
     /// Weight of the resource proper (wrapper excluded).
     pub weight: Weight,
-    /// xxh3-64 of the resource's text, for "the same everywhere?" questions. Sensitive to whitespace and key order.
+    /// Hash over the resource's keys and values in order, the outermost `@type` left out. The same for every layout and
+    /// either spelling, for "the same everywhere?" questions.
     pub text_hash: u64,
+    /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
+    pub cluster_refs: Option<Arc<[Name]>>,
 }
 
 /// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
@@ -193,9 +196,9 @@ pub struct FilterChain {
     pub weight: Weight,
     /// Length as written, in bytes.
     pub len_bytes: u64,
-    /// xxh3-64 over everything but name and match: chains equal here could be one chain.
+    /// Hash over filters and transport socket: chains equal here differ in name and match only.
     pub body_hash: u64,
-    /// xxh3-64 over the filters alone.
+    /// Hash over the filters alone.
     pub filters_hash: u64,
 }
 
@@ -291,7 +294,7 @@ pub struct VirtualHost {
     pub offset_in_table: u64,
     /// Length as written, in bytes.
     pub len_bytes: u64,
-    /// xxh3-64 of its text without the leading name, for families of equal virtual hosts.
+    /// Hash as in [`Meta::text_hash`].
     pub text_hash: u64,
 }
 

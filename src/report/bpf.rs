@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::clean;
 use crate::cost::kernel::Era;
 use crate::cost::kernel::solve::{CpusFrom, EraFrom};
-use crate::findings::bpf::{BpfReport, Finding, ParentFrom, ProgramView, Row, Severity, bytes, group};
+use crate::findings::Finding;
+use crate::findings::bpf::{BpfReport, ParentFrom, ProgramView, Row, bytes, group};
 
 /// Rows shown per owner, and of every other list, unless all are wanted.
 const TOP: usize = 12;
@@ -87,7 +89,7 @@ fn rows(out: &mut String, report: &BpfReport, all: bool) {
             continue;
         }
         table.add_row([
-            clean(&g.owner),
+            clean(&g.owner).into_owned(),
             String::new(),
             group(g.totals.maps),
             String::new(),
@@ -100,7 +102,7 @@ fn rows(out: &mut String, report: &BpfReport, all: bool) {
         let shown = if all || of_owner.len() <= TOP + 1 { of_owner.len() } else { TOP };
         for row in &of_owner[..shown] {
             let indent = if row.parent.is_some() { "    " } else { "  " };
-            let name = if row.name.is_empty() { "(unnamed)".into() } else { clean(&row.name) };
+            let name = if row.name.is_empty() { "(unnamed)".into() } else { clean(&row.name).into_owned() };
             let mut why: Vec<String> = Vec::new();
             match row.parent_from {
                 Some(ParentFrom::Dump) => why.push("inside the map above, by its dump".into()),
@@ -216,7 +218,13 @@ fn programs(out: &mut String, report: &BpfReport, all: bool) {
                 if p.inner_among > 1 { format!(" in {} equal outer maps", p.inner_among) } else { String::new() };
             format!("{} = {}{among}", group(p.inner_maps), bytes(p.inner_memlock))
         };
-        let cells = [clean(&p.prog_type), group(p.maps), four_digits(p.memlock), four_digits(p.shared_memlock), missed];
+        let cells = [
+            clean(&p.prog_type).into_owned(),
+            group(p.maps),
+            four_digits(p.memlock),
+            four_digits(p.shared_memlock),
+            missed,
+        ];
         match rows.iter_mut().find(|(same, row)| !all && same[0].name == p.name && *row == cells) {
             Some((same, _)) => same.push(p),
             None => rows.push((vec![p], cells)),
@@ -226,7 +234,7 @@ fn programs(out: &mut String, report: &BpfReport, all: bool) {
     let _ = writeln!(out, "\nBy program, as tools that sum map_ids show it (shared maps again in every row):");
     let mut table = table(&["PROGRAM", "TYPE", "MAPS", "REPORTED", "OF IT SHARED", "INNER MAPS MISSED"], &[2, 3, 4, 5]);
     for (same, cells) in &rows[..shown] {
-        let name = if same[0].name.is_empty() { "(unnamed)".into() } else { clean(&same[0].name) };
+        let name = if same[0].name.is_empty() { "(unnamed)".into() } else { clean(&same[0].name).into_owned() };
         let ids: Vec<String> = same.iter().take(4).map(|p| p.id.to_string()).collect();
         let more = if same.len() > 4 { format!(", {} more", same.len() - 4) } else { String::new() };
         let mut row = vec![format!("  {name} ({}{more})", ids.join(", "))];
@@ -280,14 +288,12 @@ fn elsewhere(out: &mut String, report: &BpfReport) {
 }
 
 pub(super) fn finding(out: &mut String, finding: &Finding, width: usize) {
-    let mark = match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    };
-    let _ = writeln!(out, "\n{} {mark}: {}", finding.code, clean(&finding.title));
+    let _ = writeln!(out, "\n{} {}: {}", finding.code, finding.severity.as_str(), clean(&finding.title));
     for line in &finding.evidence {
-        wrapped(out, &clean(line), width, "    ");
+        wrapped(out, &clean(&line.text), width, "    ");
+    }
+    if finding.evidence_omitted > 0 {
+        let _ = writeln!(out, "    [{} others]", group(finding.evidence_omitted));
     }
     wrapped(out, &format!("fix: {}", clean(&finding.fix)), width, "    ");
 }
@@ -347,16 +353,11 @@ fn sums(out: &mut String, report: &BpfReport) {
     let mut sums: Vec<_> = report.sums.iter().collect();
     sums.sort_by_key(|s| (std::cmp::Reverse(s.memlock), s.name.clone()));
     for s in sums {
-        let name = if s.name.is_empty() { "(unnamed)".into() } else { clean(&s.name) };
+        let name = if s.name.is_empty() { "(unnamed)".into() } else { clean(&s.name).into_owned() };
         table.add_row([name, s.owner.to_string(), group(s.maps), bytes(s.memlock)]);
     }
     push(out, &mut table);
     out.push_str("\nGive the output of `bpftool map show -j` itself for the rest.\n");
-}
-
-/// Names can hold anything: control characters become visible.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 fn wrapped(out: &mut String, text: &str, width: usize, indent: &str) {

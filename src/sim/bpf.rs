@@ -273,7 +273,9 @@ impl<'a> State<'a> {
             log: Vec::new(),
         };
         if let Scheme::Fixed { slots } = scheme {
-            (0..slots).for_each(|slot| drop(state.spare.insert(slot)));
+            for slot in 0..slots {
+                state.spare.insert(slot);
+            }
             state.counted = u64::from(slots);
         }
         state

@@ -6,6 +6,8 @@
 
 mod stats;
 
+use std::collections::HashMap;
+
 use crate::cost::Estimate;
 use crate::model::envoy::{
     Cluster, FilterChain, HostCounts, Listener, PayloadKind, Proxy, RouteSource, RouteTable, SecretRef, State,
@@ -120,6 +122,8 @@ pub struct Priced {
     pub subscription: Estimate,
     /// Sections of unknown types, priced by size.
     pub unknown: Estimate,
+    /// Draining generations that only the gauges tell of, at the mean price of the listeners seen.
+    pub hidden_draining: Estimate,
     /// Memory outside the allocator: LuaJIT, V8.
     pub outside_allocator: Estimate,
     /// Anonymous resident memory at start-up state (nothing grew and shrank before).
@@ -140,6 +144,7 @@ impl Priced {
             + self.bootstrap
             + self.subscription
             + self.unknown
+            + self.hidden_draining
     }
 
     /// What `/memory` is expected to show as `allocated`.
@@ -168,9 +173,10 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
         out.clusters.push(cluster(c, settings, &kept));
         out.inline_endpoints.push(if has_sets { Estimate::default() } else { hosts(&c.inline_hosts, &c.lb, settings) });
     }
+    let by_service: HashMap<&str, &Cluster> =
+        proxy.clusters.iter().map(|c| (&**c.eds_service_name.as_ref().unwrap_or(&c.meta.name), c)).collect();
     for e in &proxy.endpoint_sets {
-        let cluster = proxy.clusters.iter().find(|c| c.meta.name == e.meta.name);
-        out.endpoint_sets.push(match cluster {
+        out.endpoint_sets.push(match by_service.get(&*e.meta.name) {
             Some(c) => hosts(&e.hosts, &c.lb, settings),
             None => Estimate::within(HOST * u64::from(e.hosts.hosts), MEASURED),
         });
@@ -189,6 +195,7 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
         out.subscription = if b.uses_ads { Estimate::within(60_000, BY_SIZE) } else { Estimate::default() };
     }
     out.unknown = proxy.unknown.iter().map(|u| Estimate::within(u.bytes * 2, BY_SIZE)).sum();
+    out.hidden_draining = hidden_draining(proxy, &out.listeners);
     let lua = count_chains_with(proxy, "lua");
     // one LuaJIT state per chain and thread, about 90 KB outside the allocator
     out.outside_allocator = Estimate::within(lua * 90_000 * u64::from(settings.concurrency + 1), BY_SIZE);
@@ -319,6 +326,26 @@ fn table(t: &RouteTable) -> TablePrice {
         own: Estimate::within(2_500 + retained(&(t.meta.weight - inner)), MEASURED),
         virtual_hosts: t.virtual_hosts.iter().map(virtual_host).collect(),
     }
+}
+
+/// Envoy ≥ 1.13 shows one draining generation per name; `total_listeners_draining` counts them all.
+fn hidden_draining(proxy: &Proxy, prices: &[ListenerPrice]) -> Estimate {
+    let shown: Vec<_> =
+        proxy.listeners.iter().zip(prices).filter(|(l, _)| l.meta.state == State::Draining).map(|(_, p)| p).collect();
+    let all = proxy.stats.as_ref().and_then(|s| s.listeners_draining).unwrap_or(0);
+    let hidden = all.saturating_sub(shown.len() as u64);
+    if hidden == 0 {
+        return Estimate::default();
+    }
+    let sample: Vec<&ListenerPrice> = if shown.is_empty() {
+        proxy.listeners.iter().zip(prices).filter(|(l, _)| l.meta.state == State::Active).map(|(_, p)| p).collect()
+    } else {
+        shown
+    };
+    // inline tables of hidden generations stand in the routes section and are priced there
+    let sum: u64 = sample.iter().map(|p| p.own.bytes + p.chains.iter().map(|c| c.bytes).sum::<u64>()).sum();
+    let mean = sum.checked_div(sample.len() as u64).unwrap_or(20_000);
+    Estimate { bytes: mean * hidden, low: mean * hidden / 4, high: mean * hidden * 3 }
 }
 
 fn count_chains_with(proxy: &Proxy, what: &str) -> u64 {

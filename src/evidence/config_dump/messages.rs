@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::evidence::json::message::{
-    Count, Entries, Flag, Hashed, List, Loose, Num, Opt, Shared, Sub, Text, message, tolerate,
+    Count, Entries, Flag, Hashed, List, Loose, Num, Opt, Shared, Sub, Text, TypeUrl, message, tolerate,
 };
 use crate::evidence::json::tally;
 
@@ -78,6 +78,7 @@ message! {
 
 message! {
     struct Listener {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         address: Opt<Address> = "address",
         additional_addresses: Count = "additional_addresses" | "additionalAddresses",
@@ -241,6 +242,7 @@ message! {
 
 message! {
     struct RouteConfiguration {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         virtual_hosts: VirtualHosts = "virtual_hosts" | "virtualHosts",
         vhds: Count = "vhds",
@@ -482,6 +484,7 @@ message! {
 
 message! {
     struct Cluster {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         alt_stat_name: Text = "alt_stat_name" | "altStatName" | "observability_name" | "observabilityName",
         kind: Shared = "type",
@@ -546,6 +549,7 @@ message! {
 
 message! {
     struct ClusterLoadAssignment {
+        type_url: TypeUrl = "@type",
         cluster_name: Text = "cluster_name" | "clusterName",
         endpoints: List<LocalityEndpoints> = "endpoints",
     }
@@ -553,6 +557,7 @@ message! {
 
 message! {
     struct Secret {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         tls: Count = "tls_certificate" | "tlsCertificate",
         validation: Count = "validation_context" | "validationContext",

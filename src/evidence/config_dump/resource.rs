@@ -178,8 +178,26 @@ impl Wrapper {
             span: place.span,
             weight: tally.weight,
             text_hash: tally.hash,
+            cluster_refs: cluster_refs(tally),
         }
     }
+}
+
+/// Shared: thousands of clusters name the same `sds-grpc`.
+fn cluster_refs(tally: &Tally) -> Option<Arc<[Name]>> {
+    thread_local! {
+        static LAST: RefCell<Option<Arc<[Name]>>> = const { RefCell::new(None) };
+    }
+    if tally.cluster_refs.is_empty() {
+        return None;
+    }
+    LAST.with(|last| {
+        let mut last = last.borrow_mut();
+        if last.as_deref() != Some(&tally.cluster_refs[..]) {
+            *last = Some(tally.cluster_refs.as_slice().into());
+        }
+        last.clone()
+    })
 }
 
 /// RFC 3339 as Envoy (3 digits), Go (9 digits) or nobody (no fraction) writes it.
@@ -276,10 +294,11 @@ fn shared_extension(f: &wire::Filter) -> Arc<Extension> {
     let key = name.rotate_left(17) ^ f.config.tally.hash ^ u64::from(f.discovery.present());
     EXTENSIONS.with(|e| {
         let mut e = e.borrow_mut();
-        if let Some(x) = e.get(&key) {
-            if x.name == f.name.0 && x.weight == f.config.tally.weight {
-                return x.clone();
-            }
+        if let Some(x) = e.get(&key)
+            && x.name == f.name.0
+            && x.weight == f.config.tally.weight
+        {
+            return x.clone();
         }
         if e.len() >= MAX_SHARED {
             e.clear();

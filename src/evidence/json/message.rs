@@ -311,6 +311,26 @@ impl<'de> Deserialize<'de> for Hashed {
     }
 }
 
+/// The `@type` of a message that is also met without one.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct TypeUrl;
+
+impl<'de> Deserialize<'de> for TypeUrl {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = TypeUrl;
+            tolerate!(scalar);
+            tolerate!(@num);
+            fn visit_str<E>(self, v: &str) -> Result<TypeUrl, E> {
+                tally::type_string(v);
+                Ok(TypeUrl)
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
 /// A number, however written; `None` when absent or not a number.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub(crate) struct Num(pub(crate) Option<f64>);

@@ -3,5 +3,6 @@
 
 pub(crate) mod message;
 pub(crate) mod names;
+pub(crate) mod outline;
 pub(crate) mod skip;
 pub(crate) mod tally;

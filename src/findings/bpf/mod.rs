@@ -15,12 +15,12 @@ use serde::Serialize;
 use crate::cost::kernel::real::{Contents, Real, real};
 use crate::cost::kernel::solve::{CpusFrom, EraFrom, Fit, Fixed, Known, fit, fit_any};
 use crate::cost::kernel::{self, Era, Profile, Version, counts_entries, live_entries, reported};
+use crate::findings::Finding;
 use crate::model::bpf::{BpfListing, BpfMap, Shape};
 
 pub use attribute::ParentFrom;
 pub use codes::CODES;
 pub use compare::{Change, Changes};
-pub use rules::{Finding, Severity};
 pub(crate) use rules::{bytes, group};
 pub use simulation::{SimulatedRun, Simulation, simulate};
 

@@ -2,41 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::Serialize;
-
 use super::{Changes, KernelView, OtherCpus, OtherKernel, Priced, ProgramView, Row, Totals};
 use crate::cost::kernel::real::{Contents, real};
 use crate::cost::kernel::{Era, Profile, preallocated};
+use crate::findings::{Evidence, Finding, Severity};
 use crate::model::bpf::{BpfListing, MapType, Shape, flag};
-
-/// How much it matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Something is or will soon be refused.
-    Error,
-    /// Memory that nothing uses, or a limit that comes near.
-    Warning,
-    /// Worth knowing before acting on a number.
-    Note,
-}
-
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Stable code.
-    pub code: &'static str,
-    /// How much it matters.
-    pub severity: Severity,
-    /// One line.
-    pub title: String,
-    /// What it rests on.
-    pub evidence: Vec<String>,
-    /// Bytes that the fix would free; null where the evidence does not tell.
-    pub saved_bytes: Option<u64>,
-    /// What to do.
-    pub fix: String,
-}
 
 /// What the rules look at.
 pub(super) struct Facts<'a> {
@@ -58,20 +28,22 @@ const WORTH_BYTES: u64 = 256 << 10;
 const MOST: usize = 5;
 
 pub(super) fn findings(facts: &Facts<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    found.extend(idle(facts));
-    found.extend(floor(facts));
-    found.extend(inner_maps(facts));
-    found.extend(near_full(facts));
-    found.extend(per_cpu(facts));
-    found.extend(not_the_memory(facts));
-    found.extend(in_no_program(facts));
-    found.extend(duplicates(facts));
-    found.extend(rounded(facts));
-    found.extend(wrapped(facts));
-    found.extend(other_kernel(facts));
-    found.extend(changed(facts));
-    found.extend(unexplained(facts));
+    let drafts = [
+        idle(facts),
+        floor(facts),
+        inner_maps(facts),
+        near_full(facts),
+        per_cpu(facts),
+        not_the_memory(facts),
+        in_no_program(facts),
+        duplicates(facts),
+        rounded(facts),
+        wrapped(facts),
+        other_kernel(facts),
+        changed(facts),
+        unexplained(facts),
+    ];
+    let mut found: Vec<Finding> = drafts.into_iter().flatten().map(Finding::from).collect();
     found.sort_by_key(|f: &Finding| (f.severity, f.code));
     found
 }
@@ -129,7 +101,7 @@ pub(super) fn why(profile: &Profile, shape: &Shape, totals: &Totals, live: Optio
     why
 }
 
-fn idle(facts: &Facts<'_>) -> Option<Finding> {
+fn idle(facts: &Facts<'_>) -> Option<Draft> {
     let mut found: Vec<(u64, String)> = Vec::new();
     for p in facts.priced.iter().filter(|p| p.parent.is_none()) {
         let shape = &p.map.shape;
@@ -160,18 +132,18 @@ fn idle(facts: &Facts<'_>) -> Option<Finding> {
     }
     found.sort_by_key(|(saved, line)| (std::cmp::Reverse(*saved), line.clone()));
     let saved: u64 = found.iter().map(|(s, _)| s).sum();
-    Some(Finding {
+    Some(Draft {
         code: "MD501",
-        severity: Severity::Warning,
+        severity: Severity::Warn,
         title: format!("{} preallocated in maps that are mostly empty", bytes(saved)),
-        evidence: top(found.into_iter().map(|(_, line)| line).collect()),
+        evidence: found.into_iter().map(|(_, line)| line).collect(),
         saved_bytes: Some(saved),
         fix: "lower max_entries of these maps in the data plane's settings".into(),
     })
 }
 
 /// What maps of unknown contents take whether anything is in them or not.
-fn floor(facts: &Facts<'_>) -> Option<Finding> {
+fn floor(facts: &Facts<'_>) -> Option<Draft> {
     let mut found: Vec<(u64, String)> = facts
         .rows
         .iter()
@@ -205,17 +177,17 @@ fn floor(facts: &Facts<'_>) -> Option<Finding> {
     }
     found.sort_by_key(|(size, line)| (std::cmp::Reverse(*size), line.clone()));
     let sum: u64 = found.iter().map(|(size, _)| size).sum();
-    Some(Finding {
+    Some(Draft {
         code: "MD501",
         severity: Severity::Note,
         title: format!("{} of hash maps is there even when they are empty; how full they are is not known", bytes(sum)),
-        evidence: top(found.into_iter().map(|(_, line)| line).collect()),
+        evidence: found.into_iter().map(|(_, line)| line).collect(),
         saved_bytes: None,
         fix: "add `bpftool map dump -j id N` of the largest to see what of it is idle".into(),
     })
 }
 
-fn inner_maps(facts: &Facts<'_>) -> Option<Finding> {
+fn inner_maps(facts: &Facts<'_>) -> Option<Draft> {
     let rows: Vec<&Row> = facts
         .rows
         .iter()
@@ -244,11 +216,11 @@ fn inner_maps(facts: &Facts<'_>) -> Option<Finding> {
         })
         .collect();
     let kmesh = &*largest.owner == "Kmesh";
-    Some(Finding {
+    Some(Draft {
         code: "MD502",
-        severity: Severity::Warning,
+        severity: Severity::Warn,
         title: format!("{} inner maps hold {}; a listing does not say how many are in use", group(maps), bytes(real)),
-        evidence: top(evidence),
+        evidence: evidence,
         saved_bytes: None,
         fix: if kmesh {
             "replay the growth with `meshdump bpf simulate --policy kmesh-0.5`; Kmesh 1.0 replaced them by four hash maps"
@@ -259,7 +231,7 @@ fn inner_maps(facts: &Facts<'_>) -> Option<Finding> {
     })
 }
 
-fn near_full(facts: &Facts<'_>) -> Option<Finding> {
+fn near_full(facts: &Facts<'_>) -> Option<Draft> {
     let mut found: Vec<(u64, String)> = facts
         .priced
         .iter()
@@ -283,17 +255,17 @@ fn near_full(facts: &Facts<'_>) -> Option<Finding> {
         return None;
     }
     found.sort_by_key(|(full, line)| (std::cmp::Reverse(*full), line.clone()));
-    Some(Finding {
+    Some(Draft {
         code: "MD503",
         severity: Severity::Error,
         title: format!("{} at least 80 % full", count(found.len() as u64, "map")),
-        evidence: top(found.into_iter().map(|(_, line)| line).collect()),
+        evidence: found.into_iter().map(|(_, line)| line).collect(),
         saved_bytes: None,
         fix: "raise max_entries before the map is full".into(),
     })
 }
 
-fn per_cpu(facts: &Facts<'_>) -> Option<Finding> {
+fn per_cpu(facts: &Facts<'_>) -> Option<Draft> {
     let now = facts.totals.percpu;
     let most = facts.other_cpus.last()?;
     let more = most.real.saturating_sub(facts.totals.real);
@@ -314,7 +286,7 @@ fn per_cpu(facts: &Facts<'_>) -> Option<Finding> {
             )
         })
         .collect();
-    Some(Finding {
+    Some(Draft {
         code: "MD504",
         severity: Severity::Note,
         title: format!(
@@ -323,13 +295,13 @@ fn per_cpu(facts: &Facts<'_>) -> Option<Finding> {
             bytes(more),
             most.cpus
         ),
-        evidence: top(evidence),
+        evidence: evidence,
         saved_bytes: None,
         fix: "size the biggest nodes by this, and per-CPU maps' max_entries by what they hold".into(),
     })
 }
 
-fn not_the_memory(facts: &Facts<'_>) -> Option<Finding> {
+fn not_the_memory(facts: &Facts<'_>) -> Option<Draft> {
     let mut off: Vec<(u64, String)> = facts
         .rows
         .iter()
@@ -357,7 +329,7 @@ fn not_the_memory(facts: &Facts<'_>) -> Option<Finding> {
         return None;
     }
     off.sort_by_key(|(apart, line)| (std::cmp::Reverse(*apart), line.clone()));
-    Some(Finding {
+    Some(Draft {
         code: "MD505",
         severity: Severity::Note,
         title: format!(
@@ -365,13 +337,13 @@ fn not_the_memory(facts: &Facts<'_>) -> Option<Finding> {
             bytes(facts.totals.memlock),
             range(facts.totals.real, facts.totals.real_max)
         ),
-        evidence: top(off.into_iter().map(|(_, line)| line).collect()),
+        evidence: off.into_iter().map(|(_, line)| line).collect(),
         saved_bytes: None,
         fix: format!("do not alert on bytes_memlock of kernels {}; use the column REAL", facts.kernel.kernels),
     })
 }
 
-fn in_no_program(facts: &Facts<'_>) -> Option<Finding> {
+fn in_no_program(facts: &Facts<'_>) -> Option<Draft> {
     let inner: Vec<_> = facts.priced.iter().filter(|p| p.parent.is_some()).collect();
     let hidden: u64 = inner.iter().map(|p| p.map.memlock.unwrap_or(0)).sum();
     if hidden < WORTH_BYTES {
@@ -396,7 +368,7 @@ fn in_no_program(facts: &Facts<'_>) -> Option<Finding> {
             count(top.maps, "map")
         ));
     }
-    Some(Finding {
+    Some(Draft {
         code: "MD506",
         severity: Severity::Note,
         title: format!("per-program views miss {} inner maps: reported {}", group(inner.len() as u64), bytes(hidden)),
@@ -406,7 +378,7 @@ fn in_no_program(facts: &Facts<'_>) -> Option<Finding> {
     })
 }
 
-fn duplicates(facts: &Facts<'_>) -> Option<Finding> {
+fn duplicates(facts: &Facts<'_>) -> Option<Draft> {
     if facts.listing.progs.is_empty() {
         return None;
     }
@@ -439,17 +411,17 @@ fn duplicates(facts: &Facts<'_>) -> Option<Finding> {
         return None;
     }
     found.sort_by_key(|(real, line)| (std::cmp::Reverse(*real), line.clone()));
-    Some(Finding {
+    Some(Draft {
         code: "MD507",
-        severity: Severity::Warning,
+        severity: Severity::Warn,
         title: format!("{} exist several times, some without a user", count(found.len() as u64, "kind of map")),
-        evidence: top(found.into_iter().map(|(_, line)| line).collect()),
+        evidence: found.into_iter().map(|(_, line)| line).collect(),
         saved_bytes: Some(saved),
         fix: "find who holds them (`bpftool map show` as root shows pids) and restart it".into(),
     })
 }
 
-fn rounded(facts: &Facts<'_>) -> Option<Finding> {
+fn rounded(facts: &Facts<'_>) -> Option<Draft> {
     let cpus = facts.kernel.cpus;
     let lines: BTreeSet<String> = facts
         .priced
@@ -472,17 +444,17 @@ fn rounded(facts: &Facts<'_>) -> Option<Finding> {
             )
         })
         .collect();
-    (!lines.is_empty()).then(|| Finding {
+    (!lines.is_empty()).then(|| Draft {
         code: "MD508",
         severity: Severity::Note,
         title: format!("{} with a limit the kernel rounded up", count(lines.len() as u64, "LRU map")),
-        evidence: top(lines.into_iter().collect()),
+        evidence: lines.into_iter().collect(),
         saved_bytes: None,
         fix: format!("set a multiple of {cpus}, or compare with the rounded number"),
     })
 }
 
-fn wrapped(facts: &Facts<'_>) -> Option<Finding> {
+fn wrapped(facts: &Facts<'_>) -> Option<Draft> {
     let lines: Vec<String> = facts
         .listing
         .maps
@@ -493,17 +465,17 @@ fn wrapped(facts: &Facts<'_>) -> Option<Finding> {
             None => format!("{}: no bytes_memlock", named(&m.name, m.id)),
         })
         .collect();
-    (!lines.is_empty()).then(|| Finding {
+    (!lines.is_empty()).then(|| Draft {
         code: "MD509",
         severity: Severity::Note,
         title: format!("{} without a usable bytes_memlock", count(lines.len() as u64, "map")),
-        evidence: top(lines),
+        evidence: lines,
         saved_bytes: None,
         fix: "take the listing as root, with bpftool 6.8 or later".into(),
     })
 }
 
-fn other_kernel(facts: &Facts<'_>) -> Option<Finding> {
+fn other_kernel(facts: &Facts<'_>) -> Option<Draft> {
     let lines: Vec<String> = facts
         .other_kernels
         .iter()
@@ -522,7 +494,7 @@ fn other_kernel(facts: &Facts<'_>) -> Option<Finding> {
         .iter()
         .filter(|k| !k.lower_bound || k.memlock > facts.totals.memlock)
         .any(|k| k.memlock.abs_diff(facts.totals.memlock) > WORTH_BYTES.max(facts.totals.memlock / 5));
-    far.then(|| Finding {
+    far.then(|| Draft {
         code: "MD510",
         severity: Severity::Note,
         title: format!("another kernel reports these maps differently; this one says {}", bytes(facts.totals.memlock)),
@@ -532,7 +504,7 @@ fn other_kernel(facts: &Facts<'_>) -> Option<Finding> {
     })
 }
 
-fn changed(facts: &Facts<'_>) -> Option<Finding> {
+fn changed(facts: &Facts<'_>) -> Option<Draft> {
     let changes = facts.changes?;
     if changes.changed.is_empty() {
         return None;
@@ -553,7 +525,7 @@ fn changed(facts: &Facts<'_>) -> Option<Finding> {
             )
         })
         .collect();
-    Some(Finding {
+    Some(Draft {
         code: "MD511",
         severity: Severity::Note,
         title: format!(
@@ -563,13 +535,13 @@ fn changed(facts: &Facts<'_>) -> Option<Finding> {
             bytes(changes.memlock_before),
             bytes(facts.totals.memlock)
         ),
-        evidence: top(lines),
+        evidence: lines,
         saved_bytes: None,
         fix: "compare with what was deployed in between".into(),
     })
 }
 
-fn unexplained(facts: &Facts<'_>) -> Option<Finding> {
+fn unexplained(facts: &Facts<'_>) -> Option<Draft> {
     let lines: BTreeSet<String> = facts
         .priced
         .iter()
@@ -580,23 +552,42 @@ fn unexplained(facts: &Facts<'_>) -> Option<Finding> {
             format!("{} {}: {memlock} reported, {expected}", named(&p.map.name, p.map.id), p.map.shape.map_type)
         })
         .collect();
-    (!lines.is_empty()).then(|| Finding {
+    (!lines.is_empty()).then(|| Draft {
         code: "MD512",
         severity: Severity::Note,
         title: format!("{} the model does not explain to the byte", count(lines.len() as u64, "map")),
-        evidence: top(lines.into_iter().collect()),
+        evidence: lines.into_iter().collect(),
         saved_bytes: None,
         fix: "add --btf /sys/kernel/btf/vmlinux of that machine, or --kernel VERSION and --cpus N".into(),
     })
 }
 
-fn top(mut lines: Vec<String>) -> Vec<String> {
-    if lines.len() > MOST + 1 {
-        let others = lines.len() - MOST;
-        lines.truncate(MOST);
-        lines.push(format!("[{} others]", group(others as u64)));
+/// A finding before its evidence is cut to what is worth reading.
+pub(super) struct Draft {
+    pub(super) code: &'static str,
+    pub(super) severity: Severity,
+    pub(super) title: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) saved_bytes: Option<u64>,
+    pub(super) fix: String,
+}
+
+impl From<Draft> for Finding {
+    fn from(draft: Draft) -> Self {
+        // one line more is no longer than saying that it was left out
+        let shown = if draft.evidence.len() > MOST + 1 { MOST } else { draft.evidence.len() };
+        let plain = |text| Evidence { text, path: String::new(), offset: None, line: None };
+        Self {
+            code: draft.code,
+            severity: draft.severity,
+            proxy: String::new(),
+            title: draft.title,
+            evidence_omitted: (draft.evidence.len() - shown) as u64,
+            evidence: draft.evidence.into_iter().take(shown).map(plain).collect(),
+            saved_bytes: draft.saved_bytes.unwrap_or(0),
+            fix: draft.fix,
+        }
     }
-    lines
 }
 
 fn named(name: &str, id: u32) -> String {
@@ -660,9 +651,9 @@ mod tests {
     fn every_code_in_this_room_is_explained() {
         let sources = [include_str!("rules.rs"), include_str!("simulation.rs")];
         for code in sources.iter().flat_map(|s| s.split("code: \"").skip(1)).map(|rest| &rest[..5]) {
-            assert!(super::super::CODES.iter().any(|(c, ..)| *c == code), "{code}");
+            assert!(super::super::CODES.iter().any(|e| e.code == code), "{code}");
         }
-        assert!(super::super::CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(super::super::CODES.windows(2).all(|pair| pair[0].code < pair[1].code));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::rules::{Finding, Severity, group};
+use super::rules::{Draft, group};
 use crate::cost::kernel::Profile;
+use crate::findings::{Finding, Severity};
 use crate::model::bpf_trace::{Demand, Event, Repeats};
 use crate::sim::bpf::{self as sim, FreeFrom, Policy, Run, Scheme, Settings};
 
@@ -97,7 +98,7 @@ pub fn simulate(
     let runs: Vec<SimulatedRun> =
         policies.iter().map(|policy| one(policy, events, profile, low, high, by_services)).collect();
     let mut findings = limits(repeats, policies);
-    findings.extend(refusals(&runs));
+    findings.extend(refusals(&runs).map(Finding::from));
     Simulation { kernel: profile.version.to_string(), cpus: profile.cpus, slots_per_service, runs, findings }
 }
 
@@ -206,13 +207,13 @@ fn steps(policy: &Policy, profile: &Profile, low: u64, high: u64, by_services: b
     steps
 }
 
-fn refusals(runs: &[SimulatedRun]) -> Option<Finding> {
+fn refusals(runs: &[SimulatedRun]) -> Option<Draft> {
     let evidence: Vec<String> = runs
         .iter()
         .filter(|r| r.refused_slots > 0)
         .map(|r| format!("{}: {} slots refused", r.policy, group(r.refused_slots)))
         .collect();
-    (!evidence.is_empty()).then(|| Finding {
+    (!evidence.is_empty()).then(|| Draft {
         code: "MD524",
         severity: Severity::Error,
         title: "the allocator runs out of slots in this trace".into(),
@@ -282,7 +283,8 @@ fn limits(repeats: &Repeats, policies: &[Policy]) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |code, severity, title: &str, evidence: Vec<String>, fix: &str| {
         if !evidence.is_empty() {
-            found.push(Finding { code, severity, title: title.into(), evidence, saved_bytes: None, fix: fix.into() });
+            let draft = Draft { code, severity, title: title.into(), evidence, saved_bytes: None, fix: fix.into() };
+            found.push(Finding::from(draft));
         }
     };
     add(
@@ -295,7 +297,7 @@ fn limits(repeats: &Repeats, policies: &[Policy]) -> Vec<Finding> {
     add("MD522", Severity::Error, "more objects than Kmesh's maps hold", objects, "narrow what the node sees");
     add(
         "MD523",
-        Severity::Warning,
+        Severity::Warn,
         "stored, but beyond what Kmesh's programs walk",
         unread,
         "split the object: what is beyond is never matched",
