@@ -52,7 +52,7 @@ fn wrong(truth: &[Row], given: &[Row], version: Version) -> Vec<(usize, Predicti
 fn every_row_of_three_kernels_to_the_byte() {
     for kernel in ["5.10", "6.1", "6.18"] {
         let (version, rows) = grid(kernel);
-        all_right(&rows, &rows, version, &format!("{kernel}"));
+        all_right(&rows, &rows, version, kernel);
     }
 }
 
@@ -72,7 +72,7 @@ fn a_tenth_or_a_fiftieth_of_the_numbers_determines_the_rest() {
 fn without_any_number_the_profile_stands_in() {
     for kernel in ["5.10", "6.1"] {
         let (version, rows) = grid(kernel);
-        all_right(&rows, &blanked(&rows, 0, 0), version, &format!("{kernel}"));
+        all_right(&rows, &blanked(&rows, 0, 0), version, kernel);
     }
     // this 6.18 was built with a struct bpf_map eight bytes larger than the table's: every difference is those eight
     let (version, rows) = grid("6.18");
@@ -127,7 +127,7 @@ fn the_number_of_cpus_is_solved_when_no_column_says_it() {
     for kernel in ["5.10", "6.18"] {
         let (version, rows) = grid(kernel);
         let given: Vec<Row> = blanked(&rows, 10, 1).into_iter().map(|r| Row { cpus: None, ..r }).collect();
-        all_right(&rows, &given, version, &format!("{kernel}"));
+        all_right(&rows, &given, version, kernel);
         let wrong_cpus: Vec<Row> = given.into_iter().map(|r| Row { cpus: Some(16), ..r }).collect();
         all_right(&rows, &wrong_cpus, version, &format!("{kernel} with a wrong column"));
     }

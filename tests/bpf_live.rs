@@ -2,6 +2,7 @@
 //! `/proc/self/fdinfo` compared to the byte; and a set of maps with inner maps read through `bpftool`.
 //!
 //! Needs root. Without permission it skips and says why; with CI=true it fails instead.
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
 use std::collections::BTreeMap;

@@ -152,10 +152,9 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
         let why = problems.first().map_or_else(|| "nothing here is output of bpftool".to_owned(), line);
         return Err(Failure::new(Exit::Input, why));
     }
-    if points.iter().all(|p| p.maps.is_empty() && p.progs.is_empty() && p.sums.is_empty()) {
-        if let Some(problem) = problems.iter().find(|p| p.loss != Loss::Nothing) {
-            return Err(Failure::new(Exit::Input, line(problem)));
-        }
+    let nothing = points.iter().all(|p| p.maps.is_empty() && p.progs.is_empty() && p.sums.is_empty());
+    if let Some(problem) = problems.iter().find(|p| nothing && p.loss != Loss::Nothing) {
+        return Err(Failure::new(Exit::Input, line(problem)));
     }
     show(&problems);
     let sizes = match &args.btf {

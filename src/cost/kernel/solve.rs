@@ -114,7 +114,7 @@ fn plausible(header: Header, bytes: u64) -> bool {
         Header::Htab => 448..=2048,
         _ => 160..=1280,
     };
-    range.contains(&bytes) && bytes % 8 == 0
+    range.contains(&bytes) && bytes.is_multiple_of(8)
 }
 
 /// How good a hypothesis is; larger is better.

@@ -30,8 +30,10 @@ pub(super) struct Parent {
     pub(super) from: ParentFrom,
 }
 
+type Fits = fn(&Shape) -> bool;
+
 /// Inner maps that known data planes put into their outer maps.
-const PAIRS: &[(&str, fn(&Shape) -> bool)] = &[
+const PAIRS: &[(&str, Fits)] = &[
     // Kmesh 0.2 to 0.5: BPF_INNER_MAP_DATA_LEN 1300
     ("outer_map", |s| s.map_type == MapType::Array && s.key == 4 && s.value == 1300 && s.max_entries == 1),
     // Kmesh 1.x and Cilium: one Maglev table per service

@@ -220,7 +220,7 @@ fn inner_maps(facts: &Facts<'_>) -> Option<Draft> {
         code: "MD502",
         severity: Severity::Warn,
         title: format!("{} inner maps hold {}; a listing does not say how many are in use", group(maps), bytes(real)),
-        evidence: evidence,
+        evidence,
         saved_bytes: None,
         fix: if kmesh {
             "replay the growth with `meshdump bpf simulate --policy kmesh-0.5`; Kmesh 1.0 replaced them by four hash maps"
@@ -295,7 +295,7 @@ fn per_cpu(facts: &Facts<'_>) -> Option<Draft> {
             bytes(more),
             most.cpus
         ),
-        evidence: evidence,
+        evidence,
         saved_bytes: None,
         fix: "size the biggest nodes by this, and per-CPU maps' max_entries by what they hold".into(),
     })
@@ -616,7 +616,7 @@ pub(crate) fn group(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
