@@ -97,7 +97,8 @@ pub fn read(label: &str, bytes: &[u8]) -> (Grid, Vec<Problem>) {
         });
         grid.rows.push(GridRow { text, row });
     }
-    if grid.rows.is_empty() {
+    if grid.rows.iter().all(|r| r.row.shape.is_none()) {
+        problems.clear();
         problems.push(
             Problem::new(label, Loss::Whole, "no rows of a grid")
                 .hint("expected CSV with the columns type,key,value,max_entries,flags,inserted,memlock,ncpus,note"),

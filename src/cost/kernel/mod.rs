@@ -12,7 +12,7 @@ pub mod solve;
 
 use crate::model::bpf::{MapType, Shape, flag};
 
-pub use profile::{Header, Profile, Version};
+pub use profile::{Flush, Header, Profile, Version};
 
 /// What the kernel means by `memlock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -147,6 +147,11 @@ fn charge(profile: &Profile, shape: &Shape) -> Option<Parts> {
     let plain = |header, body| Some(Parts { header, header_paged: false, body, paged: true });
     let with = |header, body| plain(Some((header, 1)), body);
     let element = profile.element_header + key8;
+    let flush = match profile.flush {
+        Flush::None => 0,
+        Flush::Lists => 16 * cpus,
+        Flush::Bitmaps => mul(n.div_ceil(64) * 8, cpus),
+    };
     match shape.map_type {
         MapType::Array if shape.has(flag::MMAPABLE) => Some(Parts {
             header: Some((Header::Array, 1)),
@@ -167,15 +172,20 @@ fn charge(profile: &Profile, shape: &Shape) -> Option<Parts> {
         }
         // node header, value and prefix data for every entry the map may hold
         MapType::LpmTrie => with(Header::LpmTrie, mul(n, 40 + value + lpm_data(shape))),
-        MapType::StackTrace => with(Header::StackMap, mul(8, pow2(n)) + mul(n, 16 + value)),
+        MapType::StackTrace => {
+            let charged = if profile.stacks_by_bucket { pow2(n) } else { n };
+            with(Header::StackMap, mul(8, pow2(n)) + mul(charged, 16 + value))
+        }
         MapType::Queue | MapType::Stack => with(Header::QueueStack, mul(n + 1, value)),
         MapType::Ringbuf => with(Header::Ringbuf, 3 * profile.page + n),
-        MapType::Sockmap | MapType::Cpumap => plain(None, mul(8, n)),
+        MapType::Sockmap => plain(None, mul(8, n)),
+        MapType::Cpumap => plain(None, mul(8, n) + flush),
         MapType::Sockhash => plain(None, mul(profile.bucket, pow2(n)) + mul(n, 48 + key8)),
         MapType::ReuseportSockarray => with(Header::Reuseport, mul(8, n)),
+        MapType::Xskmap if !profile.xsk_struct_charged => plain(None, mul(8, n) + flush),
         MapType::Xskmap => with(Header::Xsk, mul(8, n)),
-        MapType::Devmap if profile.devmap_charged => plain(None, mul(8, n)),
-        MapType::DevmapHash if profile.devmap_charged => plain(None, mul(8, pow2(n))),
+        MapType::Devmap if profile.devmap_charged => plain(None, mul(8, n) + flush),
+        MapType::DevmapHash if profile.devmap_charged => plain(None, mul(8, pow2(n)) + flush),
         MapType::Devmap | MapType::DevmapHash => plain(None, 0),
         MapType::SkStorage | MapType::InodeStorage | MapType::TaskStorage => {
             with(Header::LocalStorage, mul(16, storage_buckets(cpus)))

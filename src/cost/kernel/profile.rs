@@ -136,6 +136,17 @@ pub enum Origin {
     Btf,
 }
 
+/// Per-CPU parts of redirect maps that [`Era::Charge`] kernels counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// Nothing (from 5.6).
+    None,
+    /// A list head per CPU (5.3 to 5.5).
+    Lists,
+    /// A bit per slot and CPU, in whole words (before 5.3).
+    Bitmaps,
+}
+
 /// Everything about a kernel that its maps' sizes depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -161,6 +172,13 @@ pub struct Profile {
     pub hash_of_maps_spare: bool,
     /// Devmaps were charged: in mainline before 5.11, not in Debian's 5.10.223.
     pub devmap_charged: bool,
+    /// Stack traces were charged per bucket (a power of two) and not per entry: before 5.11, but for the stable 5.4 and
+    /// 5.10 that took the fix of upstream b45043192b3e.
+    pub stacks_by_bucket: bool,
+    /// The structure of an xskmap was charged with its slots (from 5.7).
+    pub xsk_struct_charged: bool,
+    /// What devmaps, cpumaps and xskmaps were charged besides their slots.
+    pub flush: Flush,
     /// Where the sizes come from.
     pub origin: Origin,
 }
@@ -204,6 +222,13 @@ impl Profile {
             lock_line: version < Version(7, 0),
             hash_of_maps_spare: version < Version(6, 16),
             devmap_charged: version < Version(5, 10),
+            stacks_by_bucket: !matches!(version, Version(5, 4 | 10)),
+            xsk_struct_charged: version >= Version(5, 7),
+            flush: match version {
+                v if v < Version(5, 3) => Flush::Bitmaps,
+                v if v < Version(5, 6) => Flush::Lists,
+                _ => Flush::None,
+            },
             origin: Origin::Table(*table_version),
         }
     }

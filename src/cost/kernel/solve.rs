@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::profile::{HEADERS, Header, Profile};
+use super::profile::{Flush, HEADERS, Header, Profile};
 use super::{Era, Shape, counts_entries, live_entries, parts};
 
 /// One map, or many of one shape and number, to solve from.
@@ -226,6 +226,11 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
 const SWITCHES: &[fn(&Profile) -> Profile] = &[
     |p| Profile { hash_of_maps_spare: !p.hash_of_maps_spare, ..p.clone() },
     |p| Profile { devmap_charged: !p.devmap_charged, ..p.clone() },
+    |p| Profile { stacks_by_bucket: !p.stacks_by_bucket, ..p.clone() },
+    |p| Profile { xsk_struct_charged: !p.xsk_struct_charged, ..p.clone() },
+    |p| Profile { flush: Flush::None, ..p.clone() },
+    |p| Profile { flush: Flush::Lists, ..p.clone() },
+    |p| Profile { flush: Flush::Bitmaps, ..p.clone() },
     |p| Profile { lock_line: !p.lock_line, ..p.clone() },
     |p| Profile { netdev_entry: 64, ..p.clone() },
     |p| Profile { netdev_entry: 72, ..p.clone() },
