@@ -245,3 +245,38 @@ fn what_only_older_kernels_charge() {
     let expected = (65_536 + 320 + 8192 * 1032u64).next_multiple_of(4096);
     assert_eq!(predict("5.4".parse().unwrap(), &rows).rows[1], Prediction::Bytes(expected));
 }
+
+/// The shapes of the 6.18 grid, with the numbers that another kernel of the table would give, asked for under a version
+/// whose own layout is not in the table: one number in ten must lead to the right column.
+#[test]
+fn versions_between_the_columns_of_the_table() {
+    let (_, shapes) = grid("6.18");
+    for (truth, said) in [
+        ("6.6", "6.5"),
+        ("6.6", "6.7"),
+        ("6.12", "6.8"),
+        ("6.12", "6.14"),
+        ("6.16", "6.14"),
+        ("6.16", "6.17"),
+        ("6.18", "6.17"),
+        ("7.0", "7.1"),
+        ("7.2", "7.1"),
+        ("7.3", "7.5"),
+    ] {
+        let profile = Profile::builtin(truth.parse().unwrap(), 8);
+        let said: Version = said.parse().unwrap();
+        let rows: Vec<Row> = shapes
+            .iter()
+            .filter(|row| row.shape.is_some_and(|s| s.map_type != MapType::Arena))
+            .filter_map(|row| {
+                let live = meshdump::cost::kernel::grid::live(&row.shape?, &row.inserted);
+                let memlock = reported(&profile, &row.shape?, live)?;
+                Some(Row { cpus: Some(8), outcome: Outcome::Bytes(memlock), ..row.clone() })
+            })
+            .collect();
+        for seed in 0..5 {
+            let given = blanked(&rows, 10, seed);
+            all_right(&rows, &given, said, &format!("{truth} said to be {said}, seed {seed}"));
+        }
+    }
+}

@@ -149,7 +149,7 @@ pub struct Row {
     pub parent: Option<Box<str>>,
     /// How the parent was found.
     pub parent_from: Option<ParentFrom>,
-    /// Name; empty when they have none.
+    /// Name; `[pin]` for nameless maps that are pinned, empty when there is neither.
     pub name: Box<str>,
     /// Type.
     #[serde(rename = "type")]
@@ -194,6 +194,9 @@ pub struct MapView {
     pub parent_from: Option<ParentFrom>,
     /// Owner.
     pub owner: Box<str>,
+    /// Paths it is pinned at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pinned: Vec<Box<str>>,
 }
 
 fn null_when_empty<S: serde::Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -367,6 +370,7 @@ pub fn report(points: &[BpfListing], options: Options<'_>) -> BpfReport {
             parent: p.parent.map(|parent| parent.outer),
             parent_from: p.parent.map(|parent| parent.from),
             owner: owners.name(p.owner),
+            pinned: p.map.pinned.clone(),
         })
         .collect();
     BpfReport { kernel, totals, groups, rows, programs, other_kernels, other_cpus, changes, findings, sums, maps }
@@ -506,6 +510,14 @@ fn owners_of(listing: &BpfListing, parents: &HashMap<u32, attribute::Parent>, ow
         .collect()
 }
 
+/// The name, or in brackets the last component of the first path a nameless map is pinned at.
+fn name_or_pin(map: &BpfMap) -> Box<str> {
+    match map.pinned.first().and_then(|path| path.rsplit('/').next()) {
+        Some(pin) if map.name.is_empty() => format!("[{pin}]").into(),
+        _ => map.name.clone(),
+    }
+}
+
 type RowKey = (u32, Option<(Box<str>, Shape)>, Box<str>, Shape);
 
 fn rows(priced: &[Priced<'_>], owners: &Owners, profile: &Profile, listing: &BpfListing) -> Vec<Row> {
@@ -525,7 +537,7 @@ fn rows(priced: &[Priced<'_>], owners: &Owners, profile: &Profile, listing: &Bpf
     let mut last: Option<(RowKey, Sum)> = None;
     for p in priced {
         let parent = p.parent.and_then(|parent| outer_keys.get(&parent.outer)).cloned();
-        let key: RowKey = (p.owner, parent, p.map.name.clone(), p.map.shape);
+        let key: RowKey = (p.owner, parent, name_or_pin(p.map), p.map.shape);
         let same = last.as_ref().is_some_and(|(k, _)| *k == key);
         if !same {
             if let Some((k, sum)) = last.take() {
