@@ -141,7 +141,9 @@ impl<'a> Rules<'a> {
             let places = p
                 .unknown
                 .iter()
-                .map(|u| self.evidence(format!("{} ({}, {} of JSON)", u.type_name, times(u.count), size(u.bytes)), u.span))
+                .map(|u| {
+                    self.evidence(format!("{} ({}, {} of JSON)", u.type_name, times(u.count), size(u.bytes)), u.span)
+                })
                 .collect();
             let title = format!("{} of unknown type, priced by size", count(p.unknown.len(), "section"));
             self.add(

@@ -284,7 +284,7 @@ fn reason(e: &serde_json::Error, piece: &str) -> String {
     }
     let rest = piece.get(within(piece, e)..).unwrap_or("");
     let word = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-+._'".contains(c)).unwrap_or(rest.len());
-    match (text.strip_prefix("expected "), rest.get(..word.clamp(1, 16)).filter(|w| !w.trim().is_empty())) {
+    match (text.strip_prefix("expected "), rest.get(..word.min(16)).filter(|w| !w.trim().is_empty())) {
         (Some("value"), Some(found)) => format!("expected a value, found `{found}`"),
         (Some("ident"), Some(found)) => format!("expected true, false or null, found `{found}`"),
         (Some(expected), Some(found)) => format!("expected {expected}, found `{found}`"),
@@ -343,7 +343,11 @@ fn finish(
         problems.push(Problem::new(
             label,
             Loss::Nothing,
-            format!("{mismatches} values have another type than Envoy's API says; they were taken as absent"),
+            if mismatches == 1 {
+                "1 value has another type than Envoy's API says; it was taken as absent".to_owned()
+            } else {
+                format!("{mismatches} values have another type than Envoy's API says; they were taken as absent")
+            },
         ));
     }
     let documents = cutter.documents();
@@ -502,18 +506,18 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
             *line,
         ),
         Remark::NotAnObject { offset_bytes, line } => at(
-            Problem::new(label, Loss::Resource, "a list of resources holds something that is no object; it was skipped")
-                .hint("look at this byte: the tool that wrote the dump may be at fault"),
+            Problem::new(
+                label,
+                Loss::Resource,
+                "a list of resources holds something that is no object; it was skipped",
+            )
+            .hint("look at this byte: the tool that wrote the dump may be at fault"),
             *offset_bytes,
             *line,
         ),
         Remark::Broken { offset_bytes, line, expected } => at(
-            Problem::new(
-                label,
-                Loss::Part,
-                format!("not JSON from here on: expected {expected}; {whole}"),
-            )
-            .hint("fetch the dump again, or cut the file at this byte"),
+            Problem::new(label, Loss::Part, format!("not JSON from here on: expected {expected}; {whole}"))
+                .hint("fetch the dump again, or cut the file at this byte"),
             *offset_bytes,
             *line,
         ),
@@ -525,9 +529,7 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
                 Problem::new(
                     label,
                     Loss::Part,
-                    format!(
-                        "{why}the file ends inside {inside} that begins here; {whole}"
-                    ),
+                    format!("{why}the file ends inside {inside} that begins here; {whole}"),
                 )
                 .hint(hint),
                 *offset_bytes,
