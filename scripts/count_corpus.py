@@ -14,6 +14,9 @@ Conventions
 - Resources without a wrapper (arrays of them, name-to-resource maps, DiscoveryResponse, CSDS `generic_xds_configs`)
   count as active or dynamic.
 - A section type counts only when its full name is Envoy's (`envoy.admin.v3.`, `envoy.admin.v2alpha.`).
+- `chains` are the filter chains of counted listeners (a rejected one has none), the default one included;
+  `virtual_hosts` those of counted route tables, `hosts` the endpoints of counted endpoint sets, and those written into
+  a cluster that has no set of its name.
 - Of an archive the members are counted, equal members once.
 - Text around the JSON, a byte order mark, UTF-16, several documents in one file are all accepted; YAML proper is not.
 """
@@ -33,6 +36,7 @@ COLUMNS = [
     "clusters_static", "clusters_active", "clusters_warming",
     "routes_static", "routes_dynamic", "endpoints_static", "endpoints_dynamic",
     "secrets_static", "secrets_active", "secrets_warming", "ecds",
+    "chains", "virtual_hosts", "hosts",
 ]
 
 # list field of a section (in snake_case) -> (column, field of the entry that holds the resource)
@@ -89,6 +93,8 @@ class Count:
     def __init__(self):
         self.columns = collections.Counter()
         self.sections = 0
+        self.sets = set()
+        self.inline_hosts = []
 
     @property
     def config(self):
@@ -99,13 +105,38 @@ class Count:
             return
         keys = {snake(k): v for k, v in entry.items()}
         if isinstance(keys.get(field), dict):
-            self.columns[column] += 1
+            self.resource(column, keys[field])
         elif field == "secret" and "name" in keys:
             # a warming secret has no content yet, its entry is all there is
             self.columns[column] += 1
         elif not {"version_info", "last_updated"} & keys.keys() and keys:
             # up to Envoy 1.7 the list holds the resource itself
-            self.columns[column] += 1
+            self.resource(column, entry)
+
+    def resource(self, column, resource):
+        """Counts a resource and its parts."""
+        self.columns[column] += 1
+        keys = {snake(k): v for k, v in resource.items()}
+        if column.startswith("listeners_") and column != "listeners_error":
+            self.columns["chains"] += len(keys.get("filter_chains") or []) + ("default_filter_chain" in keys)
+        elif column.startswith("routes_"):
+            self.columns["virtual_hosts"] += len(keys.get("virtual_hosts") or [])
+        elif column.startswith("endpoints_"):
+            self.sets.add(keys.get("cluster_name"))
+            self.columns["hosts"] += hosts_of(keys)
+        elif column.startswith("clusters_"):
+            assignment = {snake(k): v for k, v in (keys.get("load_assignment") or {}).items()}
+            # `hosts` is how it was written up to Envoy 1.6
+            self.inline_hosts.append((keys.get("name"), hosts_of(assignment) or len(keys.get("hosts") or [])))
+
+    def close(self):
+        """At the end of a file, when all sets are known."""
+        self.columns["hosts"] += sum(n for name, n in self.inline_hosts if name not in self.sets)
+        self.columns += collections.Counter()  # drops zeros
+
+    def add(self, other):
+        self.columns += other.columns
+        self.sections += other.sections
 
     def dynamic_listener(self, entry):
         if not isinstance(entry, dict):
@@ -113,7 +144,7 @@ class Count:
         keys = {snake(k): v for k, v in entry.items()}
         for key, column in STATES.items():
             if isinstance(keys.get(key), dict):
-                self.columns[column] += 1
+                self.resource(column, keys[key].get("listener") or {})
 
     def list_of(self, key, items):
         if key == "dynamic_listeners":
@@ -143,8 +174,7 @@ class Count:
         if SECTION_TYPE.match(type_name):
             return self.section(node)
         if type_name in RESOURCE_TYPES:
-            self.columns[RESOURCE_TYPES[type_name]] += 1
-            return
+            return self.resource(RESOURCE_TYPES[type_name], node)
         sliced = SLICE_TYPE.match(type_name)
         if sliced:
             if sliced.group(1) in SLICES:
@@ -166,11 +196,15 @@ class Count:
             return  # Kmesh's own messages, modelled after Envoy's
         column = shape(keys)
         if column:
-            self.columns[column] += 1
-            return
+            return self.resource(column, node)
         for key, value in node.items():
             if snake(key) != "bootstrap":
                 self.node(value)
+
+
+def hosts_of(assignment):
+    return sum(len(locality.get("lb_endpoints") or locality.get("lbEndpoints") or [])
+               for locality in assignment.get("endpoints") or [])
 
 
 def shape(keys):
@@ -199,20 +233,22 @@ def decode(data):
 
 
 def documents(text):
-    """The JSON documents in a text, whatever stands around them."""
+    """The JSON documents in a text, whatever stands around them, and how many characters they take."""
     try:
-        return [json.loads(text)]
+        value = json.loads(text)
+        return ([value], len(text)) if isinstance(value, (dict, list)) or value is None else ([], 0)
     except (ValueError, RecursionError):
         pass
     decoder = json.JSONDecoder()
-    found, at = [], 0
+    found, at, length = [], 0, 0
     while True:
         match = re.compile(r'\{\s*["}]|\[\s*[\[{\]]').search(text, at)
         if not match:
-            return found
+            return found, length
         try:
             value, at = decoder.raw_decode(text, match.start())
             found.append(value)
+            length += at - match.start()
         except (ValueError, RecursionError):
             at = match.start() + 1
 
@@ -248,20 +284,33 @@ def describe_json(value):
     return "JSON %s" % type(value).__name__
 
 
+LOG = r"\d{4}-\d\d-\d\dT[\d:.]+Z[\t ]|\[?\d{4}-\d\d-\d\d|\{\"level\":|level=\w+ "
+LINES = [  # how a line of it looks, the part of the lines that must look so
+    (LOG, 0.5, "log"),
+    (r"\S+::(\d+\.\d+\.\d+\.\d+|\[[\da-f:]+\]):\d+$", 0.9, "/listeners text"),
+    (r"\S+::\S+::\S*", 0.9, "/clusters text"),
+    (r"# (TYPE|HELP) |\w+_\w+(\{.*\})? ([-+.\deE]+|NaN)$", 0.9, "Prometheus text"),
+    (r"envoy \S+/1\.\d+", 0.9, "/server_info text"),
+    (r"\s*\d+: [a-z_]+ +(name|flags) |\s+key +\d+B? |\s+(btf_id|pids|memlock|max_entries|owner_prog_type) |"
+     r"key: ?([\da-f]{2} |$)|key:$|value:$|Found \d+ element|[\da-f]{2}( {1,2}[\da-f]{2})* *$", 0.8, "bpftool text"),
+    (r"\S+: (\d+$|\"|P0\(|No recorded)", 0.9, "/stats text"),
+    (r"\s*(- )*[\"']?[\w./@$|{}#-]+[\"']?:( .*)?$|\s*- |\{\{", 0.8, "YAML"),
+]
+
+
 def describe_text(text):
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines()[:500] if line.strip()]
     if not lines:
         return "empty"
-    if re.match(r"\s*(\{'|\[\{')", text) or re.search(r"\{'\w+':", text[:4000]):
+    if re.search(r"\{'\w+':", text[:4000]):
         return "Python repr"
-    if re.search(r"^\S+::\S+::\S+", lines[0]):
-        return "/clusters text"
-    if re.match(r"# (TYPE|HELP) ", lines[0]):
-        return "Prometheus text"
-    if sum(bool(re.match(r"[\w.|;:<>/\[\]=-]+: (\d+|\"|P0\()", line)) for line in lines[:50]) > 40:
-        return "/stats text"
-    if re.search(r"^(---|apiVersion:|[A-Za-z_]\w*:|- [A-Za-z@\"'])", text, re.M) and not text.lstrip().startswith("<"):
-        return "YAML" if re.match(r"(---\s*\n)?(- )?[\"'@A-Za-z_]\S*:( |\n)", text.lstrip()) else "text"
+    if re.search(r"^\{\{", text, re.M):
+        return "template"
+    if not re.match(LOG, lines[0]) and re.search(r"^(- )?apiVersion: ", text, re.M) and re.search(r"^ *kind: ", text, re.M):
+        return "Kubernetes YAML"
+    for pattern, part, what in LINES:
+        if sum(bool(re.match(pattern, line)) for line in lines) >= part * len(lines):
+            return what
     return "text"
 
 
@@ -286,20 +335,21 @@ def count(data, into):
             digest = hashlib.sha256(content).digest()
             if content and digest not in seen:
                 seen.add(digest)
-                count(content, into)
+                member = Count()
+                count(content, member)
+                into.add(member)
         return "archive of %d files" % len(inside)
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)
     text = decode(data)
-    found = documents(text)
+    found, length = documents(text)
     for value in found:
         into.node(value)
-    if not found:
+    into.close()
+    if not found or length < len(text) / 2:
         return describe_text(text)
-    outside = len(text) - sum(len(json.dumps(v)) for v in found)
-    if len(found) == 1 or outside < len(text) / 2:
-        return ("%d documents: " % len(found) if len(found) > 1 else "") + describe_json(found[0])
-    return "text with JSON in it"
+    several = len(found) > 1 and "%d documents: " % len(found) or ""
+    return several + describe_json(found[0])
 
 
 def count_file(path):

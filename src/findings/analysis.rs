@@ -283,8 +283,20 @@ pub struct ResourceRow {
     pub retained_bytes: u64,
     /// Length as written.
     pub json_bytes: u64,
+    /// Bytes of JSON by field, of large resources; fields include what is in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldRow>,
     /// Place.
     pub source: Source,
+}
+
+/// A field of a large resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldRow {
+    /// `route_config.virtual_hosts[].routes[]`, from the dump's entry on.
+    pub path: Name,
+    /// Bytes as written.
+    pub json_bytes: u64,
 }
 
 /// One proxy's evidence, ready to be analysed.
@@ -429,7 +441,7 @@ fn proxy_report(
     let observed = observed(proxy);
     let allocated = priced.allocated();
     let Ledger { mut entries, kinds, namespaces, owners } = Ledger::of(proxy, priced, graph);
-    entries.sort_by(|a, b| {
+    entries.sort_unstable_by(|a, b| {
         let key = |e: &Entry| (std::cmp::Reverse(e.bytes), e.kind);
         key(a).cmp(&key(b)).then_with(|| e_name(proxy, a).cmp(e_name(proxy, b))).then_with(|| a.place().cmp(&b.place()))
     });
@@ -521,8 +533,8 @@ fn counts(p: &Proxy) -> Counts {
         c.endpoint_sets.add(e.meta.state);
         c.endpoints += u64::from(e.hosts.hosts);
     }
-    if p.endpoint_sets.is_empty() {
-        c.endpoints = p.clusters.iter().map(|x| u64::from(x.inline_hosts.hosts)).sum();
+    for (x, listed) in p.clusters.iter().zip(p.endpoints_listed()) {
+        c.endpoints += if listed { 0 } else { u64::from(x.inline_hosts.hosts) };
     }
     p.secrets.iter().for_each(|x| c.secrets.add(x.meta.state));
     c.extension_configs = p.extension_configs.len() as u64;
@@ -630,6 +642,10 @@ fn materialise(proxy: &Proxy, inputs: &[Input], e: &Entry) -> ResourceRow {
         bytes: e.bytes,
         retained_bytes: e.retained,
         json_bytes,
+        fields: match (e.kind, m.and_then(|m| m.fields.as_ref())) {
+            ("virtual_host", _) | (_, None) => Vec::new(),
+            (_, Some(f)) => f.iter().map(|(path, n)| FieldRow { path: path.clone(), json_bytes: *n }).collect(),
+        },
         source: place,
     }
 }
@@ -689,8 +705,21 @@ impl Ledger {
     }
 
     fn of(proxy: &Proxy, priced: &Priced, graph: &Graph) -> Self {
-        let mut l =
-            Self { entries: Vec::new(), kinds: BTreeMap::new(), namespaces: HashMap::new(), owners: HashMap::new() };
+        let hosts: usize = proxy.route_tables.iter().map(|t| t.virtual_hosts.len()).sum();
+        let total = proxy.clusters.len()
+            + proxy.endpoint_sets.len()
+            + proxy.listeners.len()
+            + proxy.route_tables.len()
+            + hosts
+            + proxy.secrets.len()
+            + proxy.extension_configs.len()
+            + 1;
+        let mut l = Self {
+            entries: Vec::with_capacity(total),
+            kinds: BTreeMap::new(),
+            namespaces: HashMap::new(),
+            owners: HashMap::new(),
+        };
         let entry = |kind, i: usize, bytes, retained| Entry { kind, index: i as u32, host: 0, bytes, retained };
         for (i, c) in proxy.clusters.iter().enumerate() {
             let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);

@@ -37,22 +37,47 @@ pub(super) struct Graph {
 /// Types of network filters that choose a cluster from SNI or the original destination.
 const CHOOSING_FILTERS: [&str; 3] = ["sni_cluster", "sni_dynamic_forward_proxy", "forward_cluster"];
 
+/// Nodes and edges of one proxy: a hundred thousand of either, so each edge is a pair of numbers in one list.
+#[derive(Default)]
 struct Builder {
     bytes: Vec<u64>,
-    predecessors: Vec<Vec<Node>>,
+    named: Vec<bool>,
+    /// (to, from)
+    edges: Vec<(u32, u32)>,
 }
 
 impl Builder {
     fn node(&mut self, bytes: u64) -> Node {
         self.bytes.push(bytes);
-        self.predecessors.push(Vec::new());
+        self.named.push(false);
         self.bytes.len() - 1
     }
 
     fn edge(&mut self, from: Node, to: Node) {
-        if from != to && self.predecessors[to].last() != Some(&from) {
-            self.predecessors[to].push(from);
+        let edge = (to as u32, from as u32);
+        if from != to && self.edges.last() != Some(&edge) {
+            self.named[to] = true;
+            self.edges.push(edge);
         }
+    }
+}
+
+/// Nodes by name. A name is nearly always one node's; the others (a warming cluster beside its active self) are chained.
+#[derive(Default)]
+struct ByName<'a> {
+    first: HashMap<&'a str, Node>,
+    next: HashMap<Node, Node>,
+}
+
+impl<'a> ByName<'a> {
+    fn add(&mut self, name: &'a str, node: Node) {
+        if let Some(before) = self.first.insert(name, node) {
+            self.next.insert(node, before);
+        }
+    }
+
+    fn get(&self, name: &str) -> impl Iterator<Item = Node> {
+        std::iter::successors(self.first.get(name).copied(), |n| self.next.get(n).copied())
     }
 }
 
@@ -60,8 +85,8 @@ impl Builder {
 pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     // nodes are made in an order in which references lead forwards: root, listeners, tables, virtual hosts, clusters,
     // endpoint sets, secrets
-    let mut b = Builder { bytes: vec![0], predecessors: vec![Vec::new()] };
-    let root = 0;
+    let mut b = Builder::default();
+    let root = b.node(0);
     let listeners: Vec<Node> = priced.listeners.iter().map(|p| b.node(p.total().bytes)).collect();
     let tables: Vec<Node> = priced.route_tables.iter().map(|p| b.node(p.own.bytes)).collect();
     let hosts: Vec<Vec<Node>> =
@@ -71,11 +96,11 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     let sets: Vec<Node> = priced.endpoint_sets.iter().map(|p| b.node(p.bytes)).collect();
     let secrets: Vec<Node> = priced.secrets.iter().map(|p| b.node(p.bytes)).collect();
 
-    let mut cluster_by_name: HashMap<&str, Vec<Node>> = HashMap::new();
-    let mut cluster_by_service: HashMap<&str, Vec<Node>> = HashMap::new();
+    let mut cluster_by_name = ByName::default();
+    let mut cluster_by_service = ByName::default();
     for (c, n) in proxy.clusters.iter().zip(&clusters) {
-        cluster_by_name.entry(&c.meta.name).or_default().push(*n);
-        cluster_by_service.entry(c.eds_service_name.as_ref().unwrap_or(&c.meta.name)).or_default().push(*n);
+        cluster_by_name.add(&c.meta.name, *n);
+        cluster_by_service.add(c.service_name(), *n);
     }
     let mut table_by_name: HashMap<&str, Node> = HashMap::new();
     let mut inline_by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -86,32 +111,28 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
             table_by_name.insert(&t.meta.name, *n);
         }
     }
-    let mut secret_by_name: HashMap<&str, Vec<Node>> = HashMap::new();
+    let mut secret_by_name = ByName::default();
     for (s, n) in proxy.secrets.iter().zip(&secrets) {
-        secret_by_name.entry(&s.meta.name).or_default().push(*n);
+        secret_by_name.add(&s.meta.name, *n);
     }
 
     let mut out = Graph::default();
     let name_clusters = |b: &mut Builder, from: Node, names: &[Name]| {
         for name in names {
-            for to in cluster_by_name.get(&**name).into_iter().flatten() {
-                b.edge(from, *to);
-            }
+            cluster_by_name.get(name).for_each(|to| b.edge(from, to));
         }
     };
     let name_secrets = |b: &mut Builder, from: Node, tls: &TlsContext| {
         for r in tls.certificates.iter().chain(&tls.validation) {
             if let SecretRef::Sds(name) = r {
-                for to in secret_by_name.get(&**name).into_iter().flatten() {
-                    b.edge(from, *to);
-                }
+                secret_by_name.get(name).for_each(|to| b.edge(from, to));
             }
         }
     };
     let mut scoped = false;
     for (l, n) in proxy.listeners.iter().zip(&listeners) {
         b.edge(root, *n);
-        name_clusters(&mut b, *n, l.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, *n, l.meta.cluster_refs());
         for c in &l.chains {
             if let Some(tls) = &c.tls {
                 name_secrets(&mut b, *n, tls);
@@ -152,7 +173,7 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     for (i, t) in proxy.route_tables.iter().enumerate() {
         out.dynamic_clusters |= t.vhds || t.virtual_hosts.iter().any(|v| v.dynamic_cluster);
         name_clusters(&mut b, tables[i], &t.clusters);
-        name_clusters(&mut b, tables[i], t.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, tables[i], t.meta.cluster_refs());
         for (v, n) in t.virtual_hosts.iter().zip(&hosts[i]) {
             b.edge(tables[i], *n);
             name_clusters(&mut b, *n, &v.clusters);
@@ -160,29 +181,29 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     }
     for (c, n) in proxy.clusters.iter().zip(&clusters) {
         name_clusters(&mut b, *n, &c.children);
-        name_clusters(&mut b, *n, c.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, *n, c.meta.cluster_refs());
         c.tls.iter().for_each(|t| name_secrets(&mut b, *n, t));
     }
     for e in &proxy.extension_configs {
-        name_clusters(&mut b, root, e.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, root, e.meta.cluster_refs());
     }
     for s in &proxy.secrets {
-        name_clusters(&mut b, root, s.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, root, s.meta.cluster_refs());
     }
     if let Some(boot) = &proxy.bootstrap {
         name_clusters(&mut b, root, &boot.clusters);
-        name_clusters(&mut b, root, boot.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, root, boot.meta.cluster_refs());
     }
     for (i, (e, n)) in proxy.endpoint_sets.iter().zip(&sets).enumerate() {
-        match cluster_by_service.get(&*e.meta.name) {
-            Some(owners) => owners.iter().for_each(|c| b.edge(*c, *n)),
-            None => out.orphan_endpoint_sets.push(i),
+        cluster_by_service.get(&e.meta.name).for_each(|c| b.edge(c, *n));
+        if !b.named[*n] {
+            out.orphan_endpoint_sets.push(i);
         }
     }
 
     // nothing can be called unreferenced where the referrers are not in the evidence
     let has_routing = !proxy.listeners.is_empty() && (!proxy.route_tables.is_empty() || no_rds(proxy));
-    let unnamed = |b: &Builder, n: Node| b.predecessors[n].is_empty();
+    let unnamed = |b: &Builder, n: Node| !b.named[n];
     if has_routing && !out.dynamic_clusters {
         out.dead_clusters = (0..clusters.len())
             .filter(|i| proxy.clusters[*i].meta.state == State::Active && unnamed(&b, clusters[*i]))
@@ -200,7 +221,7 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
         out.orphan_endpoint_sets.clear();
     }
 
-    let retained = dominated_bytes(&b);
+    let retained = dominated_bytes(b);
     let pick = |nodes: &[Node]| nodes.iter().map(|n| retained[*n]).collect::<Vec<u64>>();
     out.cluster_retained = pick(&clusters);
     out.listener_retained = pick(&listeners);
@@ -221,20 +242,28 @@ fn no_rds(proxy: &Proxy) -> bool {
 /// Bytes of each node's subtree in the dominator tree. Nodes are numbered so that nearly every reference leads
 /// forwards; the few that do not (between clusters) count as coming from the root, which can only make a retained
 /// size smaller.
-fn dominated_bytes(b: &Builder) -> Vec<u64> {
-    let n = b.bytes.len();
-    let mut parent = vec![0_usize; n];
+fn dominated_bytes(b: Builder) -> Vec<u64> {
+    let Builder { bytes: mut out, mut edges, .. } = b;
+    edges.sort_unstable();
+    let n = out.len();
+    let mut parent = vec![0_u32; n];
     let mut depth = vec![0_u32; n];
+    let mut rest = edges.as_slice();
     for v in 1..n {
-        let mut dominator: Option<Node> = None;
-        for &p in &b.predecessors[v] {
-            let p = if p < v { p } else { 0 };
+        let mine = rest.iter().take_while(|(to, _)| *to as usize == v).count();
+        let mut dominator: Option<u32> = None;
+        for &(_, from) in &rest[..mine] {
+            let p = if (from as usize) < v { from } else { 0 };
             dominator = Some(match dominator {
                 None => p,
                 Some(mut a) => {
                     let mut c = p;
                     while a != c {
-                        if depth[a] >= depth[c] { a = parent[a] } else { c = parent[c] }
+                        if depth[a as usize] >= depth[c as usize] {
+                            a = parent[a as usize];
+                        } else {
+                            c = parent[c as usize];
+                        }
                     }
                     a
                 }
@@ -243,12 +272,12 @@ fn dominated_bytes(b: &Builder) -> Vec<u64> {
                 break;
             }
         }
+        rest = &rest[mine..];
         parent[v] = dominator.unwrap_or(0);
-        depth[v] = depth[parent[v]] + 1;
+        depth[v] = depth[parent[v] as usize] + 1;
     }
-    let mut out = b.bytes.clone();
     for v in (1..n).rev() {
-        out[parent[v]] += out[v];
+        out[parent[v] as usize] += out[v];
     }
     out
 }
@@ -260,10 +289,11 @@ mod tests {
     #[test]
     fn dominators() {
         // root -> 1 -> 2, root -> 3; 2 and 3 -> 4; 2 -> 5
-        let mut b = Builder { bytes: vec![0, 1, 10, 100, 1000, 10_000], predecessors: vec![vec![]; 6] };
+        let mut b = Builder::default();
+        [0, 1, 10, 100, 1000, 10_000].map(|n| b.node(n));
         for (from, to) in [(0, 1), (1, 2), (0, 3), (2, 4), (3, 4), (2, 5)] {
             b.edge(from, to);
         }
-        assert_eq!(dominated_bytes(&b), [11_111, 10_011, 10_010, 100, 1000, 10_000]);
+        assert_eq!(dominated_bytes(b), [11_111, 10_011, 10_010, 100, 1000, 10_000]);
     }
 }

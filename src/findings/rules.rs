@@ -2,9 +2,10 @@
 
 use super::analysis::{Context, source};
 use super::similarity::{equal_chains, repeated_payloads};
-use super::{Evidence, Finding, Severity, size};
+use super::{Evidence, Finding, Severity};
 use crate::model::envoy::{Discovery, Meta, Name, PayloadKind, State};
 use crate::model::problem::{Loss, Problem};
+use crate::model::size::size;
 use crate::model::source::Span;
 
 /// Places listed per finding.

@@ -61,7 +61,9 @@ pub struct Meta {
     /// either spelling, for "the same everywhere?" questions.
     pub text_hash: u64,
     /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
-    pub cluster_refs: Option<Arc<[Name]>>,
+    pub cluster_refs: Option<Arc<Vec<Name>>>,
+    /// Bytes of JSON by field path, of large resources only; the paths start at the entry that holds the resource.
+    pub fields: Option<Arc<Vec<(Name, u64)>>>,
 }
 
 /// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
@@ -405,6 +407,20 @@ pub struct Cluster {
     pub owner: Option<Box<Owner>>,
 }
 
+impl Meta {
+    /// Clusters named in passing.
+    pub fn cluster_refs(&self) -> &[Name] {
+        self.cluster_refs.as_deref().map_or(&[], |v| v)
+    }
+}
+
+impl Cluster {
+    /// The name its endpoints are listed under.
+    pub fn service_name(&self) -> &Name {
+        self.eds_service_name.as_ref().unwrap_or(&self.meta.name)
+    }
+}
+
 /// One `ClusterLoadAssignment` of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSet {
@@ -691,4 +707,13 @@ pub struct Proxy {
     pub init_targets: Option<Vec<(Name, Vec<Name>)>>,
     /// The dump was made by a control plane (what it would send), not by Envoy.
     pub expected_only: bool,
+}
+
+impl Proxy {
+    /// For each cluster, whether the dump lists its endpoints apart. With `?include_eds` Envoy lists those of every
+    /// active cluster, inline ones too, so the cluster's own are then a second mention of the same hosts.
+    pub fn endpoints_listed(&self) -> Vec<bool> {
+        let listed: std::collections::HashSet<&str> = self.endpoint_sets.iter().map(|e| &*e.meta.name).collect();
+        self.clusters.iter().map(|c| listed.contains(&**c.service_name())).collect()
+    }
 }

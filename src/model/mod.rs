@@ -4,5 +4,6 @@
 
 pub mod envoy;
 pub mod problem;
+pub mod size;
 pub mod source;
 pub mod weight;

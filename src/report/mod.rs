@@ -4,4 +4,4 @@ pub mod json;
 pub mod text;
 mod words;
 
-pub use words::{clean, size, wrap};
+pub use words::{clean, wrap};

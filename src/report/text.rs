@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::words::{clean, count, fit, size, wrap};
+use super::words::{clean, count, fit, wrap};
 use crate::findings::analysis::{Analysis, ProblemReport, ProxyReport};
 use crate::findings::{Evidence, Finding, Severity};
+use crate::model::size::size;
 
 /// Rows of the tables by namespace, owner and resource.
 const TOP_ROWS: usize = 8;
@@ -287,6 +288,32 @@ fn resources(out: &mut String, p: &ProxyReport, width: usize) {
     }
     out.push_str(&trimmed(&t));
     others(out, p.resources.len().saturating_sub(rows) as u64 + p.resources_omitted);
+    fields(out, p, width);
+}
+
+/// The largest fields of the largest resources that are broken down.
+fn fields(out: &mut String, p: &ProxyReport, width: usize) {
+    const RESOURCES: usize = 3;
+    const FIELDS: usize = 5;
+    let large: Vec<_> = p.resources.iter().filter(|r| !r.fields.is_empty()).take(RESOURCES).collect();
+    if large.is_empty() {
+        return;
+    }
+    let mut t = table(&["JSON BY FIELD", "BYTES", "SHARE"]);
+    align_right(&mut t, &[1, 2]);
+    for r in large {
+        let name = if r.name.is_empty() { r.kind } else { &r.name };
+        let whole = r.fields.first().map_or(1, |f| f.json_bytes);
+        t.add_row([fit(name, width.saturating_sub(30).max(24)), size(r.json_bytes), String::new()]);
+        // the outermost fields hold everything and say nothing
+        let telling = r.fields.iter().filter(|f| f.json_bytes * 20 < whole * 19).take(FIELDS);
+        for f in telling {
+            let path = format!("  {}", fit(&f.path, width.saturating_sub(32).max(24)));
+            t.add_row([path, size(f.json_bytes), percent(f.json_bytes, r.json_bytes)]);
+        }
+    }
+    out.push_str(&trimmed(&t));
+    out.push('\n');
 }
 
 fn fleet(out: &mut String, a: &Analysis, proxies: &[ProxyReport], width: usize) {

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-pub use crate::findings::size;
-
 /// Controls (C1 too), bidirectional overrides and line separators: none of them belongs in a name.
 pub(super) fn is_hostile(c: char) -> bool {
     c.is_control()

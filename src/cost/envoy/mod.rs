@@ -161,7 +161,6 @@ const BY_SIZE: u64 = 60;
 /// Prices every resource of `proxy`.
 pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let kept = Kept::of(proxy.bootstrap.as_ref().map(|b| &b.stats));
-    let has_sets = !proxy.endpoint_sets.is_empty();
     let routes_listed = proxy.route_tables.iter().any(|t| t.meta.state == State::Static);
     let mut out = Priced {
         model: "envoy-1.40/provisional".to_owned(),
@@ -169,12 +168,11 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
         base: Estimate::within(6_000_000, 15),
         ..Priced::default()
     };
-    for c in &proxy.clusters {
+    for (c, listed) in proxy.clusters.iter().zip(proxy.endpoints_listed()) {
         out.clusters.push(cluster(c, settings, &kept));
-        out.inline_endpoints.push(if has_sets { Estimate::default() } else { hosts(&c.inline_hosts, &c.lb, settings) });
+        out.inline_endpoints.push(if listed { Estimate::default() } else { hosts(&c.inline_hosts, &c.lb, settings) });
     }
-    let by_service: HashMap<&str, &Cluster> =
-        proxy.clusters.iter().map(|c| (&**c.eds_service_name.as_ref().unwrap_or(&c.meta.name), c)).collect();
+    let by_service: HashMap<&str, &Cluster> = proxy.clusters.iter().map(|c| (&**c.service_name(), c)).collect();
     for e in &proxy.endpoint_sets {
         out.endpoint_sets.push(match by_service.get(&*e.meta.name) {
             Some(c) => hosts(&e.hosts, &c.lb, settings),

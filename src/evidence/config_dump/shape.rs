@@ -278,9 +278,16 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
             b"listener" if first == b'{' => wrapped = Some(ListField::DynamicActiveListeners),
             b"cluster" if first == b'{' => wrapped = Some(ListField::DynamicActiveClusters),
             b"route_config" | b"routeConfig" if first == b'{' => wrapped = Some(ListField::DynamicRouteConfigs),
+            // an answer of CSDS has a whole section under this key
             b"endpoint_config" | b"endpointConfig" if first == b'{' => {
-                wrapped = Some(ListField::DynamicEndpointConfigs);
-                versioned = true; // its entries carry neither version nor time
+                match peek(&window[at..], complete || window.len() == LOOKAHEAD_BYTES) {
+                    Class::Section(_) => {}
+                    Class::NeedMore => return undecided().unwrap_or(Class::Unknown),
+                    _ => {
+                        wrapped = Some(ListField::DynamicEndpointConfigs);
+                        versioned = true; // its entries carry neither version nor time
+                    }
+                }
             }
             b"secret" if first == b'{' => wrapped = Some(ListField::DynamicActiveSecrets),
             _ if first == b'[' && list_field(key).is_some() => return Class::Section(None),
@@ -330,6 +337,13 @@ mod tests {
             class(r#"{"clusterName":"c","endpoints":[]}"#),
             Class::Element(ElementKind::Resource(ResourceKind::ClusterLoadAssignment))
         );
+        assert_eq!(
+            class(
+                r#"{"endpointConfig":{"@type":"x/envoy.config.endpoint.v3.ClusterLoadAssignment","clusterName":"c"}}"#
+            ),
+            Class::Element(ElementKind::Entry(ListField::DynamicEndpointConfigs))
+        );
+        assert_eq!(class(r#"{"endpointConfig":{"dynamicEndpointConfigs":[{}]}}"#), Class::Unknown, "CSDS");
         assert_eq!(class(r#"{"a":{"b":1}}"#), Class::Unknown);
         assert_eq!(
             class(r#"{"loadAssignment":{"clusterName":"c","endpoints":[]},"name":"c","type":"STATIC"}"#),

@@ -22,12 +22,13 @@ const OF_CLUSTERS: [&[u8]; 7] = [
 
 /// Lines of a host end with one of these and a value. `hostname`, `region`, `zone` and `sub_zone` hold free text, and
 /// no host has them without the others.
-const OF_HOSTS: [&[u8]; 14] = [
+const OF_HOSTS: [&[u8]; 15] = [
     b"cx_active",
     b"cx_connect_fail",
     b"cx_total",
     b"rq_active",
     b"rq_error",
+    b"rq_pending_active",
     b"rq_success",
     b"rq_timeout",
     b"rq_total",
@@ -92,7 +93,12 @@ pub fn read(label: &str, stream: &mut dyn Read) -> (Option<Vec<ClusterStatus>>, 
         }
         let text = line.text;
         let Some(fact) = fact(text) else {
-            strange += u64::from(!text.trim_ascii().is_empty() && !hostname_or_place(text));
+            // a stat that this list does not know, of the cluster at hand, is a line of /clusters all the same
+            let known = current.is_some_and(|at: usize| {
+                out.get(at)
+                    .is_some_and(|c| text.strip_prefix(c.name.as_bytes()).is_some_and(|rest| rest.starts_with(b"::")))
+            });
+            strange += u64::from(!text.trim_ascii().is_empty() && !known && !hostname_or_place(text));
             continue;
         };
         let (Fact::Cluster(name) | Fact::Host { cluster: name, .. }) = fact;

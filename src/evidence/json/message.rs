@@ -260,6 +260,26 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A string that is looked at and dropped again: a time, an address to be put together, a path to be taken apart.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Plain(pub(crate) Box<str>);
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Plain;
+            tolerate!(scalar);
+            tolerate!(@num);
+            fn visit_str<E>(self, v: &str) -> Result<Plain, E> {
+                tally::string(v);
+                Ok(Plain(v.into()))
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
 /// A string that many resources repeat; a number or boolean is taken as its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shared(pub(crate) Name);
