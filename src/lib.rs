@@ -27,3 +27,4 @@ pub mod findings;
 pub mod input;
 pub mod model;
 pub mod report;
+pub mod sim;

@@ -1,6 +1,7 @@
 //! The command line: opens the doors between the rooms and prints. Only this room prints.
 
 mod analyze;
+mod bpf;
 mod output;
 
 use std::ffi::OsString;
@@ -67,6 +68,8 @@ enum Command {
         /// The code, MD302; all of them when left out
         code: Option<String>,
     },
+    /// Where the memory of a node's BPF maps went, from `bpftool -j`
+    Bpf(bpf::BpfArgs),
 }
 
 /// Runs the tool on `args` (with the program's name first) and returns the exit code of the contract:
@@ -87,6 +90,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Analyze(args) => analyze::run(args),
         Command::Ls(args) => analyze::ls(args),
         Command::Explain { code } => explain(code.as_deref()),
+        Command::Bpf(args) => bpf::run(args),
     };
     match result {
         Ok(code) => exit(code),
@@ -102,10 +106,10 @@ fn exit(code: Exit) -> ExitCode {
 }
 
 fn explain(code: Option<&str>) -> Result<Exit, Failure> {
-    use crate::findings::catalog::{CATALOG, lookup};
+    use crate::findings::catalog::{all, lookup};
     let mut text = String::new();
     match code {
-        None => CATALOG.iter().for_each(|e| text.push_str(&format!("{}  {}\n", e.code, e.title))),
+        None => all().for_each(|e| text.push_str(&format!("{}  {}\n", e.code, e.title))),
         Some(code) => match lookup(code) {
             Some(e) => text = format!("{}  {}\n\n{}\n", e.code, e.title, crate::report::wrap(e.text, 100, 0)),
             None => {

@@ -1,5 +1,8 @@
 //! Shows a report value in a format. Computes nothing: every number comes from `findings`.
 
+pub mod bpf;
+pub mod bpf_csv;
+pub mod bpf_sim;
 pub mod json;
 pub mod text;
 mod words;
