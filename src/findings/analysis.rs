@@ -80,7 +80,7 @@ pub struct ProblemReport {
     /// What to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hint: String,
-    /// `nothing`, `part` or `whole`.
+    /// `nothing`, `resource` (one of many), `part` or `whole`.
     pub loss: &'static str,
 }
 
@@ -398,6 +398,7 @@ pub fn problem_report(p: &Problem) -> ProblemReport {
         hint: p.hint.clone(),
         loss: match p.loss {
             Loss::Nothing => "nothing",
+            Loss::Resource => "resource",
             Loss::Part => "part",
             Loss::Whole => "whole",
         },

@@ -163,7 +163,8 @@ fn workload(name: &str, list: &[usize], evidence: &[ProxyEvidence], reports: &[P
         }
     }
     if differ > differences.len() {
-        differences.push(format!("[{} others]", differ - differences.len()));
+        let more = differ - differences.len();
+        differences.push(format!("[{more} {}]", if more == 1 { "other" } else { "others" }));
     }
     Workload {
         name: name.to_owned(),
@@ -177,7 +178,11 @@ pub(super) fn findings(fleet: &Fleet, reports: &[ProxyReport]) -> Vec<Finding> {
     let mut out = Vec::new();
     let plain = |text: String| Evidence { text, path: String::new(), offset: None, line: None };
     if fleet.envoy_versions.len() > 1 {
-        let list = fleet.envoy_versions.iter().map(|(v, n)| plain(format!("{v}: {n} proxies"))).collect();
+        let list = fleet
+            .envoy_versions
+            .iter()
+            .map(|(v, n)| plain(format!("{v}: {n} {}", if *n == 1 { "proxy" } else { "proxies" })))
+            .collect();
         out.push(Finding {
             code: "MD106",
             severity: Severity::Note,

@@ -7,4 +7,4 @@ pub mod json;
 pub mod text;
 mod words;
 
-pub use words::clean;
+pub use words::{clean, wrap};
