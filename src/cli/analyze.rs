@@ -31,12 +31,12 @@ pub(super) struct InputArgs {
 }
 
 impl InputArgs {
-    fn load(&self, shallow: bool) -> Loaded {
+    fn load(&self, output: &OutputArgs) -> Loaded {
         let limits = input::Limits { max_inflated_bytes: self.max_bytes, ..input::Limits::default() };
         let found = input::collect(&self.inputs, &limits);
         let limits =
             config_dump::Limits { max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX) };
-        let mut loaded = load::load(&found.documents, limits, shallow);
+        let mut loaded = load::load(&found.documents, limits, output.wants(Format::Json));
         loaded.problems.splice(0..0, found.problems);
         loaded
     }
@@ -97,7 +97,7 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
     let inputs = inputs(&loaded);
     let evidence: Vec<ProxyEvidence> =
         loaded.proxies.into_iter().map(|(proxy, inputs)| ProxyEvidence { proxy, inputs }).collect();
-    let out = analyze(&evidence, inputs, &loaded.problems, options, version());
+    let out = analyze(&evidence, &loaded.bpf, inputs, &loaded.problems, options, version());
     // the process ends right after printing; giving back a hundred thousand small pieces first is time lost
     std::mem::forget(evidence);
     out
@@ -106,11 +106,11 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
 /// Runs `meshdump analyze`.
 pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
-    let loaded = args.input.load(false);
-    if loaded.proxies.is_empty() {
+    let loaded = args.input.load(&args.output);
+    if loaded.proxies.is_empty() && loaded.bpf.is_empty() {
         return Err(nothing(&loaded));
     }
-    let exit = exit_code(&loaded.problems, args.input.strict);
+    let exit = exit_code(&loaded, args.input.strict);
     say(&loaded.problems, &args.output);
     let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
     let analysis = report(loaded, &options);
@@ -124,8 +124,8 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
 /// Runs `meshdump ls`.
 pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
-    let loaded = args.input.load(false);
-    let exit = exit_code(&loaded.problems, args.input.strict);
+    let loaded = args.input.load(&args.output);
+    let exit = exit_code(&loaded, args.input.strict);
     if loaded.inputs.is_empty() {
         return Err(nothing(&loaded));
     }
@@ -135,6 +135,7 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     analysis.proxies.clear();
     analysis.findings.clear();
     analysis.fleet = None;
+    analysis.bpf = None;
     args.output.write(|format, width| match format {
         Format::Text => report::text::inputs(&analysis, width),
         Format::Json => report::json::render(&analysis),
@@ -142,9 +143,11 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn exit_code(problems: &[Problem], strict: bool) -> Exit {
-    let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss > Loss::Nothing);
-    if problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+/// A file that was named must be read; one bad file of a bundle or folder is told, and fails only a strict run.
+fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
+    let named = |p: &Problem| p.input.is_none_or(|i| loaded.inputs[i.0 as usize].given);
+    let bad = |p: &Problem| (p.loss == Loss::Whole && named(p)) || (strict && p.loss > Loss::Nothing);
+    if loaded.problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
 }
 
 fn line(p: &Problem) -> String {

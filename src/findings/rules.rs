@@ -8,6 +8,18 @@ use crate::model::problem::{Loss, Problem};
 use crate::model::size::size;
 use crate::model::source::Span;
 
+/// Uptime from which on "no traffic" means something, in seconds.
+const MIN_UPTIME_S: u64 = 600;
+
+/// Clusters that Istio makes in every proxy and routes to by its own filters.
+const BUILT_IN: [&str; 5] = [
+    "BlackHoleCluster",
+    "PassthroughCluster",
+    "InboundPassthroughCluster",
+    "InboundPassthroughClusterIpv4",
+    "InboundPassthroughClusterIpv6",
+];
+
 /// Places listed per finding.
 const MAX_EVIDENCE: usize = 5;
 
@@ -238,10 +250,12 @@ impl<'a> Rules<'a> {
 
     fn rejected_and_warming(&mut self) {
         let p = self.c.proxy;
+        // one bad listener gives two entries: a named one and a nameless one
+        let mut seen = std::collections::HashSet::new();
         let rejected: Vec<Evidence> = p
             .listeners
             .iter()
-            .filter(|l| l.meta.state == State::Error)
+            .filter(|l| l.meta.state == State::Error && seen.insert((&l.meta.name, &l.error)))
             .map(|l| {
                 let name = if l.meta.name.is_empty() { "(no name)" } else { &l.meta.name };
                 let details = l.error.as_deref().unwrap_or("");
@@ -272,7 +286,10 @@ impl<'a> Rules<'a> {
             let priced = self.c.priced;
             priced.clusters[*i].bytes + priced.inline_endpoints[*i].bytes
         };
-        if let Some(stats) = p.stats.as_ref().filter(|s| !s.cluster_traffic.is_empty()) {
+        // silence right after the start says nothing
+        let uptime = p.server_info.as_ref().and_then(|s| s.uptime_s);
+        let long_enough = uptime.is_none_or(|s| s >= MIN_UPTIME_S);
+        if let Some(stats) = p.stats.as_ref().filter(|s| long_enough && !s.cluster_traffic.is_empty()) {
             let traffic: std::collections::HashMap<&str, u64> =
                 stats.cluster_traffic.iter().map(|(n, t)| (&**n, *t)).collect();
             let name = |i: usize| {
@@ -283,8 +300,7 @@ impl<'a> Rules<'a> {
                 .filter(|i| p.clusters[*i].meta.state == State::Active && traffic.get(&*name(*i)) == Some(&0))
                 .collect();
             if !idle.is_empty() && idle.len() * 10 >= p.clusters.len() {
-                let since = p.server_info.as_ref().and_then(|s| s.uptime_s);
-                let since = since.map_or(String::new(), |s| format!(" since start ({})", duration(s)));
+                let since = uptime.map_or(String::new(), |s| format!(" since start ({})", duration(s)));
                 let title = format!("{} of {} saw no traffic{since}", idle.len(), count(p.clusters.len(), "cluster"));
                 let bytes = idle.iter().map(|i| g.cluster_retained[*i]).sum();
                 let places = self.metas(idle.iter().map(|i| &p.clusters[*i].meta));
@@ -292,8 +308,12 @@ impl<'a> Rules<'a> {
                 self.add("MD301", Severity::Warn, title, places, bytes, fix);
             }
         }
-        if !g.dead_clusters.is_empty() {
-            let mut dead = g.dead_clusters.clone();
+        if self.c.incomplete {
+            return;
+        }
+        let built_in = |i: &usize| BUILT_IN.contains(&&*p.clusters[*i].meta.name);
+        let mut dead: Vec<usize> = g.dead_clusters.iter().copied().filter(|i| !built_in(i)).collect();
+        if !dead.is_empty() {
             dead.sort_by_key(|i| std::cmp::Reverse(cluster_bytes(i)));
             let bytes = dead.iter().map(|i| g.cluster_retained[*i]).sum();
             let title = format!("{} that no route, filter or listener reaches", count(dead.len(), "cluster"));
@@ -325,7 +345,7 @@ impl<'a> Rules<'a> {
         // short strings are not worth a line
         let worth: Vec<_> = repeated_payloads(self.c.proxy)
             .into_iter()
-            .filter(|r| u64::from(r.payload.len_bytes) * (r.copies - 1) >= 16 * 1024)
+            .filter(|r| u64::from(r.payload.len_bytes) * (r.copies - 1) >= 4 * 1024)
             .collect();
         if !worth.is_empty() {
             let total: u64 = worth.iter().map(|r| u64::from(r.payload.len_bytes) * (r.copies - 1)).sum();
