@@ -412,8 +412,14 @@ fn findings(out: &mut String, a: &Analysis, width: usize) {
                     (None, Some(o)) => format!("  (byte {o})"),
                     _ => String::new(),
                 };
-                let text = fit(&e.text, width.saturating_sub(10 + place.len()).max(40));
-                let _ = writeln!(out, "        {text}{place}");
+                if e.text.contains(": ") {
+                    // a reason: its end matters as much as its start
+                    let text = wrap(&format!("        {}{place}", clean(&e.text)), width, 10);
+                    let _ = writeln!(out, "{text}");
+                } else {
+                    let text = fit(&e.text, width.saturating_sub(8 + place.len()).max(40));
+                    let _ = writeln!(out, "        {text}{place}");
+                }
             }
         }
         if f.evidence_omitted > 0 {
