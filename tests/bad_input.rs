@@ -104,6 +104,21 @@ fn other_json() {
 }
 
 #[test]
+fn what_was_named_and_not_used_is_said() {
+    let bench = Bench::new();
+    bench.put("dump.json", dump()).put("copy.json", dump()).put("notes.txt", "later\n").put("x/empty.json", "");
+    let (run, _) = bench.analyze(&["dump.json", "copy.json", "notes.txt"]);
+    run.ends(0, "");
+    run.says("copy.json: not used (recognised as config_dump): the same bytes as dump.json");
+    run.says("notes.txt: not used (recognised as text): not an input");
+    // what merely lies in a folder is for `ls`
+    bench.put("x/dump.json", dump()).put("x/notes.txt", "later\n");
+    bench.analyze(&["x"]).0.ends(0, "").nothing_odd();
+    let run = bench.run(&["analyze", "dump.json", "x/empty.json"]);
+    run.ends(3, "error: x/empty.json: empty file; was the command that wrote it cut off?\n");
+}
+
+#[test]
 fn truncated_json() {
     let text = dump();
     let start = entry_of(&text, "gamma");

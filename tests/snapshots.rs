@@ -35,6 +35,7 @@ fn finding(code: &str, bench: &Bench, args: &[&str]) {
     let text = shown(bench, &all);
     let (command, report) = text.split_once('\n').expect("a line with the command");
     let at = report.find("FINDINGS").expect("findings");
+    assert!(!report.contains("not used"), "{report}");
     assert!(report[at..].lines().any(|l| l.split_whitespace().nth(1) == Some(code)), "no {code} in\n{report}");
     for line in report[at..].lines() {
         assert!(line.chars().count() <= 120, "too long: {line}");
@@ -154,7 +155,7 @@ findings! {
         for (pod, version) in [("web-0", "1.28.0"), ("web-1", "1.30.1"), ("web-2", "1.30.1")] {
             bench.put(&format!("pods/{pod}/config_dump.json"), dump_of(pod, &["a"])).put(
                 &format!("pods/{pod}/server_info.json"),
-                json!({"version": format!("abc/{version}/Clean/RELEASE/BoringSSL"), "state": "LIVE"}).to_string(),
+                json!({"version": format!("abc/{version}/Clean/RELEASE/BoringSSL"), "state": "LIVE", "hot_restart_version": "11"}).to_string(),
             );
         }
         (bench, vec!["pods"])
@@ -233,7 +234,7 @@ findings! {
         let b = bench(&configs(vec![bootstrap("node-1"), active_clusters(&["busy", "idle"])]));
         let of = |name: &str, n: u32| format!("cluster.{name}.upstream_cx_total: {n}\ncluster.{name}.upstream_rq_total: {n}\n");
         b.put("stats.txt", format!("{STATS}{}{}", of("busy", 12), of("idle", 0)));
-        b.put("server_info.json", json!({"version": "a/1.40.0/b/c/d", "uptime_current_epoch": "7200s"}).to_string());
+        b.put("server_info.json", json!({"version": "a/1.40.0/b/c/d", "state": "LIVE", "uptime_current_epoch": "7200s", "hot_restart_version": "11"}).to_string());
         (b, vec!["dump.json", "stats.txt", "server_info.json"])
     };
     MD302: || (bench(&proxy(vec![active_clusters(&["unreached"])])), BOTH.to_vec());

@@ -7,7 +7,7 @@ use clap::Args;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::evidence::config_dump;
-use crate::evidence::load::{self, Loaded};
+use crate::evidence::load::{self, Loaded, Recognised};
 use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
 use crate::input;
 use crate::model::problem::{Loss, Problem};
@@ -106,11 +106,13 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
 /// Runs `meshdump analyze`.
 pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
-    let loaded = args.input.load(false);
+    let mut loaded = args.input.load(false);
     if loaded.proxies.is_empty() {
         return Err(nothing(&loaded));
     }
     let exit = exit_code(&loaded.problems, args.input.strict);
+    let unused: Vec<Problem> = loaded.inputs.iter().filter_map(unused).collect();
+    loaded.problems.extend(unused);
     say(&loaded.problems, &args.output);
     let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
     let analysis = report(loaded, &options);
@@ -145,6 +147,12 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
 fn exit_code(problems: &[Problem], strict: bool) -> Exit {
     let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss > Loss::Nothing);
     if problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+}
+
+/// A file that was named on the command line and has no part in the answer must not go unnoticed.
+fn unused(input: &Recognised) -> Option<Problem> {
+    let note = input.note.as_ref().filter(|_| input.given && input.kind != "empty")?;
+    Some(Problem::new(&*input.label, Loss::Nothing, format!("not used (recognised as {}): {note}", input.kind)))
 }
 
 fn line(p: &Problem) -> String {

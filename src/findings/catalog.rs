@@ -45,8 +45,9 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         code: "MD105",
         title: "resources that could not be read",
-        text: "Some resources are not valid JSON or are nested deeper than 128 levels. They are left out; everything \
-               else is in the report. The evidence names the byte where reading failed.",
+        text: "Some resources are not valid JSON, are nested deeper than 128 levels, are no objects, or are longer than \
+               --max-resource. They are left out; everything else is in the report, so totals are lower bounds. The \
+               evidence names the byte where reading failed, or where a resource that is too long begins.",
     },
     Entry {
         code: "MD106",
