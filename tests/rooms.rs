@@ -72,9 +72,9 @@ fn bare(text: &str) -> String {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {
             rest.find("*/").map_or(rest.len(), |n| n + 2)
-        } else if rest.starts_with('"') {
+        } else if let Some(body) = rest.strip_prefix('"') {
             let mut escaped = false;
-            let end = rest[1..].find(|c| {
+            let end = body.find(|c| {
                 let closes = c == '"' && !escaped;
                 escaped = c == '\\' && !escaped;
                 closes

@@ -290,7 +290,9 @@ mod tests {
     fn dominators() {
         // root -> 1 -> 2, root -> 3; 2 and 3 -> 4; 2 -> 5
         let mut b = Builder::default();
-        [0, 1, 10, 100, 1000, 10_000].map(|n| b.node(n));
+        [0, 1, 10, 100, 1000, 10_000].into_iter().for_each(|n| {
+            b.node(n);
+        });
         for (from, to) in [(0, 1), (1, 2), (0, 3), (2, 4), (3, 4), (2, 5)] {
             b.edge(from, to);
         }
