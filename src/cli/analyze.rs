@@ -11,6 +11,7 @@ use crate::evidence::load::{self, Loaded, Recognised};
 use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
 use crate::input;
 use crate::model::problem::{Loss, Problem};
+use crate::model::source::InputId;
 use crate::report;
 
 /// What to read, and within which limits.
@@ -110,10 +111,10 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     if loaded.proxies.is_empty() {
         return Err(nothing(&loaded));
     }
-    let exit = exit_code(&loaded.problems, args.input.strict);
+    let exit = exit_code(&loaded, args.input.strict);
     let unused: Vec<Problem> = loaded.inputs.iter().filter_map(unused).collect();
     loaded.problems.extend(unused);
-    say(&loaded.problems, &args.output);
+    say(&loaded, &args.output);
     let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
     let analysis = report(loaded, &options);
     args.output.write(|format, width| match format {
@@ -127,11 +128,11 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
 pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
     let loaded = args.input.load(false);
-    let exit = exit_code(&loaded.problems, args.input.strict);
+    let exit = exit_code(&loaded, args.input.strict);
     if loaded.inputs.is_empty() {
         return Err(nothing(&loaded));
     }
-    say(&loaded.problems, &args.output);
+    say(&loaded, &args.output);
     let mut analysis = report(loaded, &Options::default());
     analysis.kind = "inputs";
     analysis.proxies.clear();
@@ -144,9 +145,16 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn exit_code(problems: &[Problem], strict: bool) -> Exit {
-    let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss > Loss::Nothing);
-    if problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+/// Something that the user named could not be used at all. What merely lies in a folder or bundle beside usable evidence
+/// makes the report partial, not the run a failure.
+fn fails(p: &Problem, loaded: &Loaded) -> bool {
+    let named = |i: InputId| loaded.inputs.get(i.0 as usize).is_none_or(|input| input.given);
+    p.loss == Loss::Whole && p.input.is_none_or(named)
+}
+
+fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
+    let bad = |p: &Problem| fails(p, loaded) || (strict && p.loss > Loss::Nothing);
+    if loaded.problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
 }
 
 /// A file that was named on the command line and has no part in the answer must not go unnoticed.
@@ -160,15 +168,16 @@ fn line(p: &Problem) -> String {
 }
 
 /// Says on stderr why the exit code is not 0, and what is missing where no report for people says so.
-fn say(problems: &[Problem], output: &OutputArgs) {
+fn say(loaded: &Loaded, output: &OutputArgs) {
     const SHOWN: usize = 20;
-    let shown = |p: &&Problem| p.loss == Loss::Whole || (p.loss > Loss::Nothing && !output.text_on_stdout());
-    let list: Vec<&Problem> = problems.iter().filter(shown).collect();
+    let shown = |p: &&Problem| fails(p, loaded) || (p.loss > Loss::Nothing && !output.text_on_stdout());
+    let list: Vec<&Problem> = loaded.problems.iter().filter(shown).collect();
     for p in list.iter().take(SHOWN) {
-        if p.loss == Loss::Whole { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
+        if fails(p, loaded) { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
     }
     if list.len() > SHOWN {
-        output::warning_line(&format!("[{} others], all of them in the report", list.len() - SHOWN));
+        let more = list.len() - SHOWN;
+        output::warning_line(&format!("[{more} {}] in the report", if more == 1 { "other" } else { "others" }));
     }
 }
 

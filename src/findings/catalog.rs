@@ -31,8 +31,9 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         code: "MD103",
         title: "the report is partial",
-        text: "The input ended early or was damaged: whole resources before the break are in the report, what follows \
-               is not, so every total is a lower bound. The message names the byte where it broke. Fetch the dump \
+        text: "An input ended early, was damaged, or could not be used at all: whole resources before the break are in \
+               the report, what follows is not, so every total is a lower bound. The message names the file and the \
+               byte where it broke. Fetch the dump \
                again without a size or time limit, or with `?resource=` slices when the dump itself is too large.",
     },
     Entry {

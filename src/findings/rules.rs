@@ -14,11 +14,11 @@ const MAX_EVIDENCE: usize = 5;
 /// Findings about the run as a whole.
 pub(super) fn of_the_run(problems: &[Problem]) -> Vec<Finding> {
     let mut out = Vec::new();
-    for (code, loss, title) in [
-        ("MD103", Loss::Part, "the report is partial: an input is damaged or ends early"),
-        ("MD105", Loss::Resource, "resources that cannot be read were left out"),
+    for (code, losses, title) in [
+        ("MD103", &[Loss::Part, Loss::Whole][..], "the report is partial: an input is missing, damaged or cut off"),
+        ("MD105", &[Loss::Resource], "resources that cannot be read were left out"),
     ] {
-        let list: Vec<&Problem> = problems.iter().filter(|p| p.loss == loss).collect();
+        let list: Vec<&Problem> = problems.iter().filter(|p| losses.contains(&p.loss)).collect();
         if list.is_empty() {
             continue;
         }
