@@ -7,10 +7,11 @@ use clap::Args;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::evidence::config_dump;
-use crate::evidence::load::{self, Loaded};
+use crate::evidence::load::{self, Loaded, Recognised};
 use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
 use crate::input;
 use crate::model::problem::{Loss, Problem};
+use crate::model::source::InputId;
 use crate::report;
 
 /// What to read, and within which limits.
@@ -106,12 +107,14 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
 /// Runs `meshdump analyze`.
 pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
-    let loaded = args.input.load(&args.output);
+    let mut loaded = args.input.load(&args.output);
     if loaded.proxies.is_empty() && loaded.bpf.is_empty() {
         return Err(nothing(&loaded));
     }
     let exit = exit_code(&loaded, args.input.strict);
-    say(&loaded.problems, &args.output);
+    let unused: Vec<Problem> = loaded.inputs.iter().filter_map(unused).collect();
+    loaded.problems.extend(unused);
+    say(&loaded, &args.output);
     let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
     let analysis = report(loaded, &options);
     args.output.write(|format, width| match format {
@@ -129,7 +132,7 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     if loaded.inputs.is_empty() {
         return Err(nothing(&loaded));
     }
-    say(&loaded.problems, &args.output);
+    say(&loaded, &args.output);
     let mut analysis = report(loaded, &Options::default());
     analysis.kind = "inputs";
     analysis.proxies.clear();
@@ -143,11 +146,22 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// A file that was named must be read; one bad file of a bundle or folder is told, and fails only a strict run.
+/// Something that the user named could not be used at all. What merely lies in a folder or bundle beside usable evidence
+/// makes the report partial, not the run a failure.
+fn fails(p: &Problem, loaded: &Loaded) -> bool {
+    let named = |i: InputId| loaded.inputs.get(i.0 as usize).is_none_or(|input| input.given);
+    p.loss == Loss::Whole && p.input.is_none_or(named)
+}
+
 fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
-    let named = |p: &Problem| p.input.is_none_or(|i| loaded.inputs[i.0 as usize].given);
-    let bad = |p: &Problem| (p.loss == Loss::Whole && named(p)) || (strict && p.loss > Loss::Nothing);
+    let bad = |p: &Problem| fails(p, loaded) || (strict && p.loss > Loss::Nothing);
     if loaded.problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+}
+
+/// A file that was named on the command line and has no part in the answer must not go unnoticed.
+fn unused(input: &Recognised) -> Option<Problem> {
+    let note = input.note.as_ref().filter(|_| input.given && input.kind != "empty")?;
+    Some(Problem::new(&*input.label, Loss::Nothing, format!("not used (recognised as {}): {note}", input.kind)))
 }
 
 fn line(p: &Problem) -> String {
@@ -155,15 +169,16 @@ fn line(p: &Problem) -> String {
 }
 
 /// Says on stderr why the exit code is not 0, and what is missing where no report for people says so.
-fn say(problems: &[Problem], output: &OutputArgs) {
+fn say(loaded: &Loaded, output: &OutputArgs) {
     const SHOWN: usize = 20;
-    let shown = |p: &&Problem| p.loss == Loss::Whole || (p.loss > Loss::Nothing && !output.text_on_stdout());
-    let list: Vec<&Problem> = problems.iter().filter(shown).collect();
+    let shown = |p: &&Problem| fails(p, loaded) || (p.loss > Loss::Nothing && !output.text_on_stdout());
+    let list: Vec<&Problem> = loaded.problems.iter().filter(shown).collect();
     for p in list.iter().take(SHOWN) {
-        if p.loss == Loss::Whole { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
+        if fails(p, loaded) { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
     }
     if list.len() > SHOWN {
-        output::warning_line(&format!("[{} others], all of them in the report", list.len() - SHOWN));
+        let more = list.len() - SHOWN;
+        output::warning_line(&format!("[{more} {}] in the report", if more == 1 { "other" } else { "others" }));
     }
 }
 

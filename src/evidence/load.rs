@@ -453,7 +453,12 @@ fn seat_of(label: &str, folder: &str, seats: &[Seat], proxies: &[(Proxy, Vec<u32
     }
     // named beside a single dump
     let all: Vec<usize> = seats.iter().filter(real).map(|s| s.index).collect();
-    one(all).ok_or("no one config dump among the inputs to go with: not assigned")
+    let none = all.is_empty();
+    one(all).ok_or(if none {
+        "no config dump among the inputs to go with: not assigned"
+    } else {
+        "which of the config dumps it belongs to cannot be told: not assigned"
+    })
 }
 
 /// Without endpoint sets, `/clusters` tells how many hosts the clusters have.

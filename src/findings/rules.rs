@@ -26,11 +26,11 @@ const MAX_EVIDENCE: usize = 5;
 /// Findings about the run as a whole.
 pub(super) fn of_the_run(problems: &[Problem]) -> Vec<Finding> {
     let mut out = Vec::new();
-    for (code, loss, title) in [
-        ("MD103", Loss::Part, "the report is partial: an input is damaged or ends early"),
-        ("MD105", Loss::Resource, "resources that cannot be read were left out"),
+    for (code, losses, title) in [
+        ("MD103", &[Loss::Part, Loss::Whole][..], "the report is partial: an input is missing, damaged or cut off"),
+        ("MD105", &[Loss::Resource], "resources that cannot be read were left out"),
     ] {
-        let list: Vec<&Problem> = problems.iter().filter(|p| p.loss == loss).collect();
+        let list: Vec<&Problem> = problems.iter().filter(|p| losses.contains(&p.loss)).collect();
         if list.is_empty() {
             continue;
         }
@@ -155,7 +155,7 @@ impl<'a> Rules<'a> {
                 .unknown
                 .iter()
                 .map(|u| {
-                    self.evidence(format!("{} ({}, {} of JSON)", u.type_name, times(u.count), size(u.bytes)), u.span)
+                    self.evidence(format!("{} ({}, {} bytes of JSON)", u.type_name, times(u.count), u.bytes), u.span)
                 })
                 .collect();
             let title = format!("{} of unknown type, priced by size", count(p.unknown.len(), "section"));
@@ -208,7 +208,7 @@ impl<'a> Rules<'a> {
         }
         if let Some(n @ 1..) = d.tls_contexts_unexplained {
             let title = format!("/certs lists {} more than the shown resources have", count(n as usize, "TLS context"));
-            self.add("MD203", Severity::Warn, title, vec![], 0, "they are held by draining generations: see MD201");
+            self.add("MD203", Severity::Warn, title, vec![], 0, "draining generations hold them: give /stats to count those, push less often, or move certificates to SDS");
         }
         if let Some(n @ 1..) = d.filter_chains_implied {
             let title =
@@ -276,7 +276,11 @@ impl<'a> Rules<'a> {
             for (manager, targets) in p.init_targets.iter().flatten() {
                 places.push(Self::plain(format!("{manager} waits for {}", targets.join(", "))));
             }
-            self.add("MD210", Severity::Warn, title, places, 0, "see /init_dump for what they wait for");
+            let fix = match p.init_targets {
+                Some(_) => "see that the control plane sends what they wait for, and that it can be reached",
+                None => "give /init_dump too: it names what they wait for",
+            };
+            self.add("MD210", Severity::Warn, title, places, 0, fix);
         }
     }
 
@@ -324,7 +328,7 @@ impl<'a> Rules<'a> {
             let bytes = g.dead_tables.iter().map(|i| g.table_retained[*i]).sum();
             let title = format!("{} that no listener names", count(g.dead_tables.len(), "route table"));
             let places = self.metas(g.dead_tables.iter().map(|i| &p.route_tables[*i].meta));
-            let fix = "they are pinned by draining generations, or their listener is missing from the evidence";
+            let fix = "wait for draining to end, since nothing else pins them; or see whether their listener is missing from the dump";
             self.add("MD303", Severity::Warn, title, places, bytes, fix);
         }
         if !g.dead_secrets.is_empty() {
@@ -335,7 +339,10 @@ impl<'a> Rules<'a> {
         }
         if !g.orphan_endpoint_sets.is_empty() {
             let bytes = g.orphan_endpoint_sets.iter().map(|i| self.c.priced.endpoint_sets[*i].bytes).sum();
-            let title = format!("{} without their cluster", count(g.orphan_endpoint_sets.len(), "endpoint set"));
+            let title = format!(
+                "{} of clusters that the dump does not have",
+                count(g.orphan_endpoint_sets.len(), "endpoint set")
+            );
             let places = self.metas(g.orphan_endpoint_sets.iter().map(|i| &p.endpoint_sets[*i].meta));
             self.add("MD306", Severity::Note, title, places, bytes, "check that the dump is whole");
         }
@@ -363,11 +370,7 @@ impl<'a> Rules<'a> {
                     self.evidence(format!("{what} of {size}, {} copies", r.copies), r.first)
                 })
                 .collect();
-            let title = format!(
-                "{} in several copies; one copy would save {} of text",
-                count(worth.len(), "payload"),
-                size(total)
-            );
+            let title = format!("{} in several copies each", count(worth.len(), "payload"));
             let fix = "certificates over SDS, one shared Wasm VM, Lua and Wasm code over ECDS or from a file";
             self.add("MD307", Severity::Warn, title, places, total, fix);
         }
