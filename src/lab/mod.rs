@@ -5,6 +5,7 @@
 
 mod ads;
 mod codec;
+pub mod design;
 mod envoy;
 mod workload;
 pub mod proto;
