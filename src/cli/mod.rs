@@ -1,5 +1,6 @@
 //! The command line: opens the doors between the rooms and prints. Only this room prints.
 
+mod calibrate;
 mod output;
 
 use std::ffi::OsString;
@@ -56,7 +57,10 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Measure an Envoy build on loopback and fit the price table to it
+    Calibrate(calibrate::CalibrateArgs),
+}
 
 /// Runs the tool on `args` (with the program's name first) and returns the exit code of the contract:
 /// 0 ran, 1 a gate failed, 2 usage, 3 input, 4 output.
@@ -69,7 +73,9 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return if e.print().is_err() { exit(Exit::Output) } else { ExitCode::from(code as u8) };
         }
     };
-    let result: Result<Exit, Failure> = match cli.command {};
+    let result: Result<Exit, Failure> = match cli.command {
+        Command::Calibrate(args) => calibrate::run(&args),
+    };
     match result {
         Ok(code) => exit(code),
         Err(failure) => {

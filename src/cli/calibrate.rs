@@ -1,0 +1,86 @@
+//! `meshdump calibrate`: measures an Envoy build on loopback and fits the price table of `cost::envoy` to it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Exit, Failure, output};
+use crate::lab::{self, Measurement, Workload};
+
+/// Measure an Envoy build on loopback and fit the price table to it.
+#[derive(Debug, Args)]
+pub(super) struct CalibrateArgs {
+    /// The Envoy binary to measure
+    #[arg(long, value_name = "PATH")]
+    envoy: PathBuf,
+    /// Folder for the evidence of every run (config_dump, memory, server_info, stats)
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Run only workloads whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Skip runs whose evidence is already in the folder of --keep
+    #[arg(long, requires = "keep")]
+    resume: bool,
+}
+
+pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
+    let (version, build) = lab::version(&args.envoy).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
+    output::note_line(&format!("Envoy {version} ({build})"));
+    let workloads: Vec<Workload> = lab::design::experiments()
+        .into_iter()
+        .filter(|w| args.only.is_empty() || args.only.iter().any(|o| w.name.contains(o.as_str())))
+        .collect();
+    let total = workloads.len();
+    let mut failed = 0;
+    for (i, workload) in workloads.iter().enumerate() {
+        let folder = args.keep.as_ref().map(|k| k.join(&version).join(folder_name(&workload.name)));
+        if args.resume && folder.as_ref().is_some_and(|f| f.join("memory.json").exists()) {
+            continue;
+        }
+        match workload.run(&args.envoy) {
+            Ok(m) => {
+                output::note_line(&format!(
+                    "{:>3}/{total} {:<48} allocated {:>11}  anonymous {:>11}  stats {:>6}",
+                    i + 1,
+                    workload.name,
+                    m.reading.allocated,
+                    m.reading.resident_anonymous,
+                    m.reading.stats
+                ));
+                if let Some(folder) = folder {
+                    save(&folder, workload, &m).map_err(|e| {
+                        Failure::new(Exit::Output, format!("cannot write {}: {e}", folder.display()))
+                    })?;
+                }
+            }
+            Err(e) => {
+                failed += 1;
+                output::note_line(&format!("{:>3}/{total} {:<48} failed: {e}", i + 1, workload.name));
+            }
+        }
+    }
+    if failed > 0 {
+        output::note_line(&format!("{failed} of {total} runs failed"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn folder_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=".contains(c) { c } else { '_' }).collect()
+}
+
+fn save(folder: &Path, workload: &Workload, m: &Measurement) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("config_dump.json"), &m.config_dump)?;
+    std::fs::write(folder.join("server_info.json"), &m.server_info)?;
+    std::fs::write(folder.join("stats.txt"), m.stats.join("\n"))?;
+    let r = &m.reading;
+    std::fs::write(
+        folder.join("run.json"),
+        serde_json::json!({"name": workload.name, "workers": workload.workers, "allocated": r.allocated, "heap_size": r.heap_size,
+            "physical": r.physical, "anonymous": r.resident_anonymous, "resident": r.resident, "stats": r.stats})
+        .to_string(),
+    )?;
+    std::fs::write(folder.join("memory.json"), &m.memory)
+}
