@@ -149,7 +149,7 @@ pub fn http_filters() -> Vec<(&'static str, Value)> {
         h("bandwidth_limit", "envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit",
           json!({"stat_prefix": "bw", "enable_mode": "REQUEST", "limit_kbps": 1000})),
         h("admission_control", "envoy.extensions.filters.http.admission_control.v3.AdmissionControl",
-          json!({"success_criteria": {"http_criteria": {}, "grpc_criteria": {}}})),
+          json!({"success_criteria": {"http_criteria": {"http_success_status": [{"start": 200, "end": 300}]}, "grpc_criteria": {"grpc_success_status": [0]}}})),
         h("adaptive_concurrency", "envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency",
           json!({"gradient_controller_config": {"concurrency_limit_params": {"concurrency_update_interval": "0.1s"},
                  "min_rtt_calc_params": {"interval": "30s", "request_count": 50}}, "enabled": {"default_value": true, "runtime_key": "adaptive"}})),
@@ -280,11 +280,12 @@ pub fn experiments() -> Vec<Workload> {
     chains(&mut d);
     routes(&mut d);
     bootstraps(&mut d);
+    first_uses(&mut d);
     d.0
 }
 
 fn clusters(d: &mut Design) {
-    for n in [25, 50, 100, 200, 400] {
+    for n in [1, 5, 25, 50, 100, 200, 400, 1000] {
         d.clusters(&format!("eds n={n}"), 1, n, 1, none);
     }
     for workers in [2, 4, 8] {
@@ -329,7 +330,9 @@ fn clusters(d: &mut Design) {
         filter("envoy.filters.http.upstream_codec", "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec", json!({}))]}));
     d.clusters("http=http2", 1, 100, 1, |_| http2.clone());
     d.clusters("http=downstream", 1, 100, 1, |_| downstream.clone());
-    d.clusters("http=auto", 1, 100, 1, |_| auto.clone());
+    // an automatic choice of protocol needs a transport socket that can negotiate one
+    let negotiating = json!({"transport_socket": upstream_tls(json!({"alpn_protocols": ["h2", "http/1.1"]}), "lab.example.com")});
+    d.clusters("http=auto", 1, 100, 1, |_| with(auto.clone(), negotiating.clone()));
     d.clusters("http=common", 1, 100, 1, |_| common.clone());
     d.clusters("http=filters", 1, 100, 1, |_| upstream_filters.clone());
     d.clusters("breakers=1", 1, 100, 1, |_| limits(json!({})));
@@ -866,6 +869,56 @@ pub fn istio_vhost(i: usize) -> Value {
     );
     v["include_request_attempt_count"] = true.into();
     v
+}
+
+/// One or a few objects of each kind: what the first use of a kind costs beyond its copies.
+fn first_uses(d: &mut Design) {
+    d.add("first/static", 1, |w| w.clusters.push(plain_cluster("one", "STATIC")));
+    d.add("first/eds", 1, |w| {
+        w.clusters.push(eds_cluster("one"));
+        w.endpoints.push(assignment("one", 0, 1));
+    });
+    d.add("first/common", 1, |w| {
+        w.clusters.push(eds_cluster("backend"));
+        w.endpoints.push(assignment("backend", 0, 1));
+    });
+    let mut one = |name: &str, chain: Value, extra: Value, secrets: bool| {
+        d.add(format!("first/{name}"), 1, |w| {
+            common(w);
+            if secrets {
+                mesh_secrets(w);
+            }
+            w.listeners.push(with(listener("main", vec![chain]), extra));
+        });
+    };
+    let tcp = || vec![tcp_proxy("tcp", "backend")];
+    let http = |filters: Vec<Value>| vec![hcm("shared", rds("shared"), filters, json!({}))];
+    one("tcp", chain(tcp()), json!({}), false);
+    one("tcp inspector", chain(tcp()), tls_inspector(), false);
+    one("tcp sni", sni_chain("host-0000.example.com", tcp()), tls_inspector(), false);
+    one("tls", with(sni_chain("a.example.com", tcp()), json!({"transport_socket": downstream_tls(json!({"tls_certificates": [ecdsa()]}), json!({}))})), tls_inspector(), false);
+    one("tls sds", with(sni_chain("a.example.com", tcp()), json!({"transport_socket": downstream_tls(json!({"tls_certificate_sds_secret_configs": [sds("default")]}), json!({}))})), tls_inspector(), true);
+    one("http", chain(http(vec![])), json!({}), false);
+    one("http inline", chain(vec![hcm("shared", inline(table("inline", vec![plain_host(0)])), vec![], json!({}))]), json!({}), false);
+    for (label, f) in http_filters() {
+        if label != "oauth2" {
+            one(&format!("http_filter {label}"), chain(http(vec![f])), json!({}), false);
+        }
+    }
+    one("http_filter wasm", chain(http(vec![wasm(60_000, false)])), json!({}), false);
+    for (label, log) in access_loggers() {
+        one(&format!("log {label}"), chain(vec![hcm("shared", rds("shared"), vec![], json!({"access_log": [log]}))]), json!({}), false);
+    }
+    d.add("first/upstream tls", 1, |w| {
+        w.clusters.push(with(eds_cluster("one"), json!({"transport_socket": upstream_tls(json!({}), "a.example.com")})));
+        w.endpoints.push(assignment("one", 0, 1));
+    });
+    for (label, policy) in [("ring_hash", "RING_HASH"), ("maglev", "MAGLEV"), ("least_request", "LEAST_REQUEST")] {
+        d.add(format!("first/lb {label}"), 1, |w| {
+            w.clusters.push(with(eds_cluster("one"), json!({"lb_policy": policy})));
+            w.endpoints.push(assignment("one", 0, 10));
+        });
+    }
 }
 
 fn bootstraps(d: &mut Design) {
