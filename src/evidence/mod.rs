@@ -1,1 +1,6 @@
-//! .
+//! Documents become typed evidence: one file per kind, bytes in, model out, with the list of problems.
+//!
+//! Nothing past this room sees JSON or protobuf.
+
+pub mod config_dump;
+mod json;

@@ -2,8 +2,13 @@
 //!
 //! The types follow `envoy.admin.v3` and `envoy.config.*.v3`, reduced to what is priced, attributed or referred to.
 
+use std::sync::Arc;
+
 use super::source::Span;
 use super::weight::Weight;
+
+/// A name. Resources name each other all the time, so readers keep one copy of each text per run.
+pub type Name = Arc<str>;
 
 /// Milliseconds since the Unix epoch, as `last_updated` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,11 +46,11 @@ impl State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     /// The resource's name; empty when the dump has none.
-    pub name: Box<str>,
+    pub name: Name,
     /// Life-cycle state.
     pub state: State,
     /// `version_info` of the wrapper; empty when absent.
-    pub version: Box<str>,
+    pub version: Name,
     /// `last_updated` of the wrapper: for a listener the time its update was received.
     pub last_updated: Option<UnixMs>,
     /// Place of the element in its document (wrapper included).
@@ -88,13 +93,13 @@ pub enum SecretRef {
     /// In the resource itself.
     Inline(Payload),
     /// Over SDS, by name.
-    Sds(Box<str>),
+    Sds(Name),
     /// From a file on the proxy's disk.
     File,
 }
 
 /// An upstream or downstream TLS context. Each one parses its own certificates and CA bundle; Envoy shares none.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct TlsContext {
     /// Certificates it presents.
     pub certificates: Vec<SecretRef>,
@@ -110,10 +115,10 @@ pub struct TlsContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
     /// The name given in the configuration.
-    pub name: Box<str>,
+    pub name: Name,
     /// Full type of its configuration without `type.googleapis.com/`, the inner one for a `TypedStruct`;
     /// empty when there is none.
-    pub type_name: Box<str>,
+    pub type_name: Name,
     /// Weight of its configuration.
     pub weight: Weight,
     /// Long strings inside.
@@ -121,7 +126,7 @@ pub struct Extension {
     /// The configuration arrives by ECDS.
     pub config_discovery: bool,
     /// Wasm: the `vm_id`, which with the code decides what VMs are shared.
-    pub vm_id: Box<str>,
+    pub vm_id: Name,
 }
 
 /// Where an HTTP connection manager takes its routes from.
@@ -132,7 +137,7 @@ pub enum RouteSource {
     /// `route_config` in the listener: compiled once per chain and generation, never shared.
     Inline(Box<RouteTable>),
     /// `rds`: shared by name and config source.
-    Rds(Box<str>),
+    Rds(Name),
     /// `scoped_routes`.
     Scoped,
 }
@@ -141,13 +146,13 @@ pub enum RouteSource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConnectionManager {
     /// `stat_prefix`: its stats are shared by that name.
-    pub stat_prefix: Box<str>,
+    pub stat_prefix: Name,
     /// Routes.
     pub routes: RouteSource,
     /// HTTP filters in order.
-    pub http_filters: Vec<Extension>,
+    pub http_filters: Vec<Arc<Extension>>,
     /// Access loggers.
-    pub access_logs: Vec<Extension>,
+    pub access_logs: Vec<Arc<Extension>>,
     /// Upgrade configurations.
     pub upgrades: u32,
     /// Tracing is configured.
@@ -162,28 +167,28 @@ pub struct NetworkFilter {
     /// Set for an HTTP connection manager.
     pub hcm: Option<Box<HttpConnectionManager>>,
     /// Clusters it names itself (`tcp_proxy`, redis, thrift …).
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
     /// Access loggers of the filter itself (`tcp_proxy`); the connection manager's own are in `hcm`.
-    pub access_logs: Vec<Extension>,
+    pub access_logs: Vec<Arc<Extension>>,
     /// `stat_prefix` of the filter.
-    pub stat_prefix: Box<str>,
+    pub stat_prefix: Name,
 }
 
 /// One filter chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterChain {
     /// Its name; often empty.
-    pub name: Box<str>,
+    pub name: Name,
     /// It is the `default_filter_chain`.
     pub is_default: bool,
     /// Server names it matches (SNI).
-    pub server_names: Vec<Box<str>>,
+    pub server_names: Vec<Name>,
     /// Network filters in order.
     pub filters: Vec<NetworkFilter>,
     /// Downstream TLS, if any.
-    pub tls: Option<TlsContext>,
+    pub tls: Option<Arc<TlsContext>>,
     /// The transport socket's configuration.
-    pub transport_socket: Option<Extension>,
+    pub transport_socket: Option<Arc<Extension>>,
     /// Weight of the whole chain.
     pub weight: Weight,
     /// Length as written, in bytes.
@@ -200,7 +205,7 @@ pub struct Listener {
     /// Identity, state, place, weight.
     pub meta: Meta,
     /// `address:port`, a pipe's path, or empty.
-    pub address: Box<str>,
+    pub address: Name,
     /// Further addresses.
     pub additional_addresses: u32,
     /// False when the listener does not bind its port (Istio's virtual listeners).
@@ -208,17 +213,17 @@ pub struct Listener {
     /// UDP or QUIC.
     pub udp: bool,
     /// `INBOUND`, `OUTBOUND` or empty.
-    pub direction: Box<str>,
+    pub direction: Name,
     /// Filter chains, the default one last.
     pub chains: Vec<FilterChain>,
     /// Listener filters.
-    pub listener_filters: Vec<Extension>,
+    pub listener_filters: Vec<Arc<Extension>>,
     /// Access loggers of the listener itself.
-    pub access_logs: Vec<Extension>,
+    pub access_logs: Vec<Arc<Extension>>,
     /// The details of `error_state`, when there is one.
-    pub error: Option<Box<str>>,
+    pub error: Option<Name>,
     /// The owner written into metadata by a control plane, if any.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
 }
 
 /// Routes of one virtual host by how they match.
@@ -267,7 +272,7 @@ impl RouteCounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualHost {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Name,
     /// Number of domains.
     pub domains: u32,
     /// Bytes of all domains.
@@ -275,11 +280,11 @@ pub struct VirtualHost {
     /// Routes by matcher.
     pub routes: RouteCounts,
     /// Names of the clusters its routes lead to, each once, in order of appearance.
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
     /// A route picks its cluster from a header or a plugin, so any cluster may be reached.
     pub dynamic_cluster: bool,
     /// The owner written into metadata by a control plane, if any.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
     /// Weight.
     pub weight: Weight,
     /// Offset of the virtual host in its document, relative to the table's span.
@@ -300,7 +305,7 @@ pub struct RouteTable {
     /// Filled by VHDS.
     pub vhds: bool,
     /// Clusters named outside the virtual hosts (request mirroring, cluster specifier plugins' defaults).
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
 }
 
 /// How a cluster finds its hosts.
@@ -317,14 +322,14 @@ pub enum Discovery {
     /// `ORIGINAL_DST`.
     OriginalDst,
     /// `cluster_type` with the extension's name (aggregate, dynamic forward proxy …).
-    Custom(Box<str>),
+    Custom(Name),
 }
 
 /// Load-balancing policy with the parameters that size its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadBalancing {
     /// The policy's own word: `ROUND_ROBIN`, `RING_HASH` …, or the type of a `load_balancing_policy`.
-    pub policy: Box<str>,
+    pub policy: Name,
     /// Minimum ring size, when given.
     pub minimum_ring_size: Option<u64>,
     /// Maximum ring size, when given.
@@ -361,16 +366,16 @@ pub struct Cluster {
     pub meta: Meta,
     /// How it finds hosts.
     pub discovery: Discovery,
-    /// The name asked for over EDS: `service_name`, or the cluster's own.
-    pub eds_service_name: Box<str>,
+    /// The name asked for over EDS when it is not the cluster's own.
+    pub eds_service_name: Option<Name>,
     /// `alt_stat_name`, when given: its stats are kept under that name.
-    pub alt_stat_name: Box<str>,
+    pub alt_stat_name: Name,
     /// Policy.
     pub lb: LoadBalancing,
     /// Inline endpoints.
     pub inline_hosts: HostCounts,
     /// TLS contexts: the transport socket's and one per transport socket match.
-    pub tls: Vec<TlsContext>,
+    pub tls: Vec<Arc<TlsContext>>,
     /// Entries of `transport_socket_matches`.
     pub transport_socket_matches: u32,
     /// Active health checks.
@@ -386,15 +391,15 @@ pub struct Cluster {
     /// HTTP/2 to the upstream, explicit or by the older fields.
     pub http2: bool,
     /// Upstream network filters.
-    pub filters: Vec<Extension>,
+    pub filters: Vec<Arc<Extension>>,
     /// Upstream HTTP filters.
-    pub http_filters: Vec<Extension>,
+    pub http_filters: Vec<Arc<Extension>>,
     /// Clusters of an aggregate cluster.
-    pub children: Vec<Box<str>>,
+    pub children: Vec<Name>,
     /// Bytes of metadata strings.
     pub has_metadata: bool,
     /// The owner written into metadata by a control plane, if any.
-    pub owner: Option<Owner>,
+    pub owner: Option<Box<Owner>>,
 }
 
 /// One `ClusterLoadAssignment` of the dump.
@@ -449,7 +454,7 @@ pub struct ScopedRoutes {
     /// Scopes.
     pub scopes: u32,
     /// Route tables the scopes name.
-    pub route_tables: Vec<Box<str>>,
+    pub route_tables: Vec<Name>,
 }
 
 /// What the bootstrap says about stats and deferral.
@@ -459,9 +464,9 @@ pub struct StatsConfig {
     pub reject_all: bool,
     /// `stats_matcher.inclusion_list`: patterns as (kind, text), where kind is `prefix`, `suffix`, `exact`,
     /// `contains` or `regex`.
-    pub inclusion: Option<Vec<(Box<str>, Box<str>)>>,
+    pub inclusion: Option<Vec<(Name, Name)>>,
     /// `stats_matcher.exclusion_list`.
-    pub exclusion: Option<Vec<(Box<str>, Box<str>)>>,
+    pub exclusion: Option<Vec<(Name, Name)>>,
     /// Tag extraction rules.
     pub stats_tags: u32,
     /// Deferred creation of per-cluster stats (≥ 1.27).
@@ -484,7 +489,7 @@ pub struct Bootstrap {
     /// Static listeners.
     pub static_listeners: u32,
     /// Clusters named by the bootstrap itself (ADS, tracing, stats sinks), which therefore are in use.
-    pub clusters: Vec<Box<str>>,
+    pub clusters: Vec<Name>,
     /// Secrets named by static resources.
     pub stats: StatsConfig,
     /// `dynamic_resources.ads_config` and the like are present.
@@ -497,43 +502,43 @@ pub struct Bootstrap {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
     /// Kubernetes namespace, or empty.
-    pub namespace: Box<str>,
+    pub namespace: Name,
     /// Service, route or other owner's name, or empty.
-    pub name: Box<str>,
+    pub name: Name,
     /// `Service`, `VirtualService`, `HTTPRoute` …, or empty.
-    pub kind: Box<str>,
+    pub kind: Name,
 }
 
 /// The node that wrote the dump.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Node {
     /// `node.id`.
-    pub id: Box<str>,
+    pub id: Name,
     /// `node.cluster`.
-    pub cluster: Box<str>,
+    pub cluster: Name,
     /// Istio: the workload's name.
-    pub workload: Box<str>,
+    pub workload: Name,
     /// The workload's namespace.
-    pub namespace: Box<str>,
+    pub namespace: Name,
     /// Istio's version.
-    pub istio_version: Box<str>,
+    pub istio_version: Name,
     /// User agent version as `major.minor.patch`, when the bootstrap has it.
-    pub envoy_version: Box<str>,
+    pub envoy_version: Name,
 }
 
 /// `/server_info`, as far as the model needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerInfo {
     /// The raw version string: `commit/1.40.0/Clean/RELEASE/BoringSSL`.
-    pub version: Box<str>,
+    pub version: Name,
     /// `LIVE`, `DRAINING` …
-    pub state: Box<str>,
+    pub state: Name,
     /// Worker threads.
     pub concurrency: Option<u32>,
     /// `--drain-time-s`.
     pub drain_time_s: Option<u64>,
     /// `Gradual` or `Immediate`.
-    pub drain_strategy: Box<str>,
+    pub drain_strategy: Name,
     /// `--parent-shutdown-time-s`.
     pub parent_shutdown_time_s: Option<u64>,
     /// Uptime of this epoch.
@@ -595,14 +600,14 @@ pub struct Stats {
     /// `server.concurrency`.
     pub concurrency: Option<u64>,
     /// Requests or connections per cluster: `upstream_rq_total` + `upstream_cx_total`, for clusters that have any stat.
-    pub cluster_traffic: Vec<(Box<str>, u64)>,
+    pub cluster_traffic: Vec<(Name, u64)>,
 }
 
 /// Hosts and circuit breakers of `/clusters`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterStatus {
     /// Cluster.
-    pub name: Box<str>,
+    pub name: Name,
     /// Hosts listed.
     pub hosts: u32,
     /// Total requests over all hosts.
@@ -613,16 +618,16 @@ pub struct ClusterStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CertificateEntry {
     /// Serial numbers of the chain.
-    pub chain_serials: Vec<Box<str>>,
+    pub chain_serials: Vec<Name>,
     /// Serial numbers of the CA certificates.
-    pub ca_serials: Vec<Box<str>>,
+    pub ca_serials: Vec<Name>,
 }
 
 /// A section or resource type this build does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
     /// Full type, or the key it stood under.
-    pub type_name: Box<str>,
+    pub type_name: Name,
     /// Elements.
     pub count: u64,
     /// Bytes as written.
@@ -635,9 +640,9 @@ pub struct Unknown {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SectionVersions {
     /// `ListenersConfigDump.version_info`.
-    pub listeners: Box<str>,
+    pub listeners: Name,
     /// `ClustersConfigDump.version_info`.
-    pub clusters: Box<str>,
+    pub clusters: Name,
 }
 
 /// Everything the evidence shows of one proxy at one moment.
@@ -680,7 +685,7 @@ pub struct Proxy {
     /// `/certs`.
     pub certificates: Option<Vec<CertificateEntry>>,
     /// `/init_dump`: (manager, targets not ready).
-    pub init_targets: Option<Vec<(Box<str>, Vec<Box<str>>)>>,
+    pub init_targets: Option<Vec<(Name, Vec<Name>)>>,
     /// The dump was made by a control plane (what it would send), not by Envoy.
     pub expected_only: bool,
 }

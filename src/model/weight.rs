@@ -4,7 +4,7 @@
 ///
 /// Envoy keeps the protobuf of every resource for its dump; what that costs depends on how many messages, strings and
 /// repeated fields there are, not on how the JSON was indented. `snake_case` and `lowerCamelCase`, pretty and minified
-/// text of one resource give equal weights.
+/// text of one resource give equal weights. Sums saturate: one message cannot reach the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Weight {
     /// JSON objects: messages, and maps.
@@ -18,11 +18,11 @@ pub struct Weight {
     /// String values.
     pub strings: u32,
     /// Bytes of string values after unescaping (base64 counts as written).
-    pub string_bytes: u64,
+    pub string_bytes: u32,
     /// String values longer than 22 bytes, which libc++'s `std::string` keeps on the heap.
     pub long_strings: u32,
     /// Bytes of those long strings.
-    pub long_string_bytes: u64,
+    pub long_string_bytes: u32,
     /// Numbers and booleans.
     pub scalars: u32,
     /// `google.protobuf.Any` values, counted by their `@type`.
@@ -32,7 +32,7 @@ pub struct Weight {
 impl Weight {
     /// A rough size of the message on the wire, in bytes: contents plus a tag and length per field.
     pub fn wire_bytes(&self) -> u64 {
-        self.string_bytes + 3 * u64::from(self.fields) + 2 * u64::from(self.list_items)
+        u64::from(self.string_bytes) + 3 * u64::from(self.fields) + 2 * u64::from(self.list_items)
     }
 }
 
@@ -40,16 +40,16 @@ impl std::ops::Add for Weight {
     type Output = Self;
     fn add(self, o: Self) -> Self {
         Self {
-            messages: self.messages + o.messages,
-            lists: self.lists + o.lists,
-            list_items: self.list_items + o.list_items,
-            fields: self.fields + o.fields,
-            strings: self.strings + o.strings,
-            string_bytes: self.string_bytes + o.string_bytes,
-            long_strings: self.long_strings + o.long_strings,
-            long_string_bytes: self.long_string_bytes + o.long_string_bytes,
-            scalars: self.scalars + o.scalars,
-            anys: self.anys + o.anys,
+            messages: self.messages.saturating_add(o.messages),
+            lists: self.lists.saturating_add(o.lists),
+            list_items: self.list_items.saturating_add(o.list_items),
+            fields: self.fields.saturating_add(o.fields),
+            strings: self.strings.saturating_add(o.strings),
+            string_bytes: self.string_bytes.saturating_add(o.string_bytes),
+            long_strings: self.long_strings.saturating_add(o.long_strings),
+            long_string_bytes: self.long_string_bytes.saturating_add(o.long_string_bytes),
+            scalars: self.scalars.saturating_add(o.scalars),
+            anys: self.anys.saturating_add(o.anys),
         }
     }
 }
@@ -58,16 +58,16 @@ impl std::ops::Sub for Weight {
     type Output = Self;
     fn sub(self, o: Self) -> Self {
         Self {
-            messages: self.messages - o.messages,
-            lists: self.lists - o.lists,
-            list_items: self.list_items - o.list_items,
-            fields: self.fields - o.fields,
-            strings: self.strings - o.strings,
-            string_bytes: self.string_bytes - o.string_bytes,
-            long_strings: self.long_strings - o.long_strings,
-            long_string_bytes: self.long_string_bytes - o.long_string_bytes,
-            scalars: self.scalars - o.scalars,
-            anys: self.anys - o.anys,
+            messages: self.messages.saturating_sub(o.messages),
+            lists: self.lists.saturating_sub(o.lists),
+            list_items: self.list_items.saturating_sub(o.list_items),
+            fields: self.fields.saturating_sub(o.fields),
+            strings: self.strings.saturating_sub(o.strings),
+            string_bytes: self.string_bytes.saturating_sub(o.string_bytes),
+            long_strings: self.long_strings.saturating_sub(o.long_strings),
+            long_string_bytes: self.long_string_bytes.saturating_sub(o.long_string_bytes),
+            scalars: self.scalars.saturating_sub(o.scalars),
+            anys: self.anys.saturating_sub(o.anys),
         }
     }
 }

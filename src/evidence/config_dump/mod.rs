@@ -1,0 +1,510 @@
+//! `/config_dump` in every shape people have it, cut into resources and read in parallel, without a DOM.
+//!
+//! [`cut`] finds the pieces, [`shape`] tells what they are, [`messages`] and [`resource`] read one piece. This file
+//! drives them: over a mapped file without copies, over a stream through a few reused buffers.
+
+mod cut;
+mod messages;
+mod resource;
+mod shape;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use cut::{Cutter, Piece, Remark};
+use resource::Resource;
+
+use crate::model::envoy::{Proxy, SectionVersions, Unknown};
+use crate::model::problem::{Loss, Problem};
+use crate::model::source::{InputId, Span};
+
+pub(crate) use messages::Node as WireNode;
+pub(crate) use resource::node;
+
+/// Limits of the reader.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A single resource longer than this is skipped with a problem, so that memory stays bounded.
+    pub max_resource_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_resource_bytes: 64 << 20 }
+    }
+}
+
+/// What one document gave.
+#[derive(Debug, Default)]
+pub struct Dumps {
+    /// One per dump in it, with the name it stood under (`namespace/pod`), empty for a plain dump.
+    pub dumps: Vec<(Box<str>, Proxy)>,
+    /// Sections seen, known ones.
+    pub sections: usize,
+    /// Resources read.
+    pub resources: usize,
+}
+
+/// Bytes of a stream read at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes of pieces in a batch of a mapped file.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// Batches waiting to be read before the cutting thread reads one itself, so that memory stays bounded.
+const MAX_IN_FLIGHT: usize = 8;
+
+#[derive(Default)]
+struct Batch {
+    /// What was read, by document and section; neighbours share one.
+    parts: Vec<Part>,
+    problems: Vec<Problem>,
+    mismatches: u32,
+}
+
+struct Part {
+    document: u32,
+    section: Option<u32>,
+    resources: usize,
+    proxy: Proxy,
+}
+
+/// Batches come back in any order and are joined in the order of the input, as soon as the one before is there: so the
+/// result is the same on any number of cores, and lists grow in place instead of being copied at the end.
+#[derive(Default)]
+struct Joined {
+    next: u64,
+    waiting: BTreeMap<u64, Batch>,
+    all: Batch,
+}
+
+#[derive(Default)]
+struct Work {
+    joined: Mutex<Joined>,
+    in_flight: AtomicUsize,
+    free_buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Work {
+    fn push(&self, sequence: u64, batch: Batch) {
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        joined.waiting.insert(sequence, batch);
+        while let Some(batch) = {
+            let next = joined.next;
+            joined.waiting.remove(&next)
+        } {
+            joined.next += 1;
+            joined.all.problems.extend(batch.problems);
+            joined.all.mismatches += batch.mismatches;
+            for part in batch.parts {
+                match joined.all.parts.last_mut() {
+                    Some(last) if last.document == part.document && last.section == part.section => {
+                        last.resources += part.resources;
+                        merge(&mut last.proxy, part.proxy);
+                    }
+                    _ => joined.all.parts.push(part),
+                }
+            }
+        }
+    }
+}
+
+/// Reads a config dump from memory. See [`read_stream`].
+pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> (Dumps, Vec<Problem>) {
+    let mut cutter = Cutter::new(limits.max_resource_bytes);
+    let work = Work::default();
+    rayon::scope(|scope| {
+        let mut sequence = 0;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let mut pieces = Vec::new();
+            let used = cutter.run(rest, true, BATCH_BYTES, &mut pieces);
+            if !pieces.is_empty() {
+                let work = &work;
+                dispatch(scope, work, move || work.push(sequence, read_batch(rest, &pieces, label, input)));
+                sequence += 1;
+            }
+            if used == 0 {
+                break;
+            }
+            rest = &rest[used..];
+        }
+    });
+    finish(label, input, cutter, work, None)
+}
+
+/// Reads a config dump from a stream, holding a few megabytes and the longest resource at most.
+///
+/// Gives every dump found and the list of problems; a broken stream gives what was whole before the break.
+/// `label` is used in problems, `input` in the spans of resources.
+pub fn read_stream(
+    label: &str,
+    input: InputId,
+    stream: &mut (dyn Read + Send),
+    limits: Limits,
+) -> (Dumps, Vec<Problem>) {
+    let mut cutter = Cutter::new(limits.max_resource_bytes);
+    let work = Work::default();
+    let mut error = None;
+    rayon::scope(|scope| {
+        let mut sequence = 0;
+        let mut buffer: Vec<u8> = Vec::new();
+        loop {
+            let complete = match fill(stream, &mut buffer) {
+                Ok(complete) => complete,
+                Err(e) => {
+                    error = Some(e);
+                    true
+                }
+            };
+            let mut pieces = Vec::new();
+            let used = cutter.run(&buffer, complete, usize::MAX, &mut pieces);
+            let mut next = work.free_buffers.lock().ok().and_then(|mut f| f.pop()).unwrap_or_default();
+            next.clear();
+            next.extend_from_slice(&buffer[used..]);
+            if pieces.is_empty() {
+                next = std::mem::take(&mut buffer);
+                next.drain(..used);
+            } else {
+                let full = std::mem::take(&mut buffer);
+                let work = &work;
+                dispatch(scope, work, move || {
+                    work.push(sequence, read_batch(&full, &pieces, label, input));
+                    if let Ok(mut free) = work.free_buffers.lock() {
+                        free.push(full);
+                    }
+                });
+                sequence += 1;
+            }
+            buffer = next;
+            if complete || cutter.stopped() {
+                break;
+            }
+        }
+    });
+    finish(label, input, cutter, work, error)
+}
+
+/// Appends up to [`CHUNK_BYTES`] to `buffer`; true at the end of the stream.
+fn fill(stream: &mut (dyn Read + Send), buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+    let from = buffer.len();
+    buffer.resize(from + CHUNK_BYTES, 0);
+    let mut at = from;
+    let result = loop {
+        match stream.read(&mut buffer[at..]) {
+            Ok(0) => break Ok(true),
+            Ok(n) => {
+                at += n;
+                if at == buffer.len() {
+                    break Ok(false);
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => break Err(e),
+        }
+    };
+    buffer.truncate(at);
+    result
+}
+
+fn dispatch<'scope>(scope: &rayon::Scope<'scope>, work: &'scope Work, read: impl FnOnce() + Send + 'scope) {
+    if work.in_flight.fetch_add(1, Ordering::Relaxed) >= MAX_IN_FLIGHT {
+        read();
+        work.in_flight.fetch_sub(1, Ordering::Relaxed);
+    } else {
+        scope.spawn(move |_| {
+            read();
+            work.in_flight.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId) -> Batch {
+    let mut out = Batch::default();
+    for piece in pieces {
+        let bytes = &buffer[piece.range.clone()];
+        let span = Span { input, offset_bytes: piece.offset_bytes, line: piece.line, len_bytes: bytes.len() as u64 };
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(e) => {
+                out.problems.push(Problem {
+                    line: Some(piece.line),
+                    ..Problem::new(
+                        label,
+                        Loss::Nothing,
+                        "invalid UTF-8 in a resource; read with replacement characters",
+                    )
+                    .at(piece.offset_bytes + e.valid_up_to() as u64)
+                });
+                String::from_utf8_lossy(bytes)
+            }
+        };
+        match resource::read(piece.kind, &text, span) {
+            Ok((resources, mismatches)) => {
+                out.mismatches += mismatches;
+                let (document, section) = (piece.document, piece.section);
+                let same = out.parts.last().is_some_and(|p| p.document == document && p.section == section);
+                if !same {
+                    out.parts.push(Part { document, section, resources: 0, proxy: Proxy::default() });
+                }
+                if let Some(part) = out.parts.last_mut() {
+                    part.resources += resources.len();
+                    resources.into_iter().for_each(|r| place(&mut part.proxy, r));
+                }
+            }
+            Err(e) => {
+                let (offset, line) = place_of(&text, piece, &e);
+                out.problems.push(Problem {
+                    line: Some(line),
+                    ..Problem::new(label, Loss::Part, format!("a resource that cannot be read: {}", reason(&e)))
+                        .at(offset)
+                        .hint("it is counted as lost; everything else is in the report")
+                });
+            }
+        }
+    }
+    out
+}
+
+/// The JSON error without its own position, which counts from the start of the piece.
+fn reason(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    if text.contains("recursion limit") { "nested deeper than 128 levels".to_owned() } else { text.to_owned() }
+}
+
+fn place_of(text: &str, piece: &Piece, e: &serde_json::Error) -> (u64, u64) {
+    let line_start: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
+    let within = (line_start + e.column().saturating_sub(1)).min(text.len());
+    (piece.offset_bytes + within as u64, piece.line + e.line().saturating_sub(1) as u64)
+}
+
+fn finish(
+    label: &str,
+    input: InputId,
+    cutter: Cutter,
+    work: Work,
+    error: Option<std::io::Error>,
+) -> (Dumps, Vec<Problem>) {
+    let Batch { parts, mut problems, mismatches } =
+        work.joined.into_inner().unwrap_or_else(PoisonError::into_inner).all;
+    let mut out = Dumps { sections: cutter.sections.iter().filter(|s| s.known()).count(), ..Dumps::default() };
+    let starts = document_starts(&cutter);
+
+    for part in parts {
+        let section = part.section.map(|s| &cutter.sections[s as usize]);
+        if section.is_none_or(cut::Section::known) {
+            out.resources += part.resources;
+            let index = starts[part.document as usize];
+            merge(proxy_for(&mut out, index, section.map_or("", |s| &*s.path)), part.proxy);
+        }
+    }
+    for s in &cutter.sections {
+        let index = starts[s.document as usize];
+        let span = Span { input, offset_bytes: s.offset_bytes, line: s.line, len_bytes: s.len_bytes };
+        let proxy = proxy_for(&mut out, index, &s.path);
+        if !s.known() {
+            unknown(proxy, s.type_name.as_deref().unwrap_or(""), span);
+        }
+        set_version(&mut proxy.versions, s);
+    }
+    for s in &cutter.strangers {
+        let span = Span { input, offset_bytes: s.offset_bytes, line: s.line, len_bytes: s.len_bytes };
+        unknown(proxy_for(&mut out, 0, ""), &s.type_name, span);
+    }
+    out.dumps.retain(|(_, p)| *p != Proxy::default());
+    for (_, p) in &mut out.dumps {
+        sort_by_place(p);
+    }
+    if mismatches > 0 {
+        problems.push(Problem::new(
+            label,
+            Loss::Nothing,
+            format!("{mismatches} values have another type than Envoy's API says; they were taken as absent"),
+        ));
+    }
+    let documents = cutter.documents();
+    let mut broke = false;
+    for r in &cutter.remarks {
+        broke |= matches!(r, Remark::Broken { .. } | Remark::EndsEarly { .. });
+        problems.push(remark(label, r, &out, error.as_ref()));
+    }
+    if let (Some(e), false) = (&error, broke) {
+        problems.push(Problem::new(
+            label,
+            Loss::Part,
+            format!("{e}; {} resources were whole before it", out.resources),
+        ));
+    }
+    if documents > 1 && out.resources > 0 && out.dumps.len() > 1 && cutter.sections.iter().any(|s| s.document > 0) {
+        problems.push(Problem::new(
+            label,
+            Loss::Nothing,
+            format!("{documents} JSON documents in one file; all were read"),
+        ));
+    }
+    problems.sort_by_key(|p| p.offset_bytes);
+    (out, problems)
+}
+
+/// For each document of the input, the index of the dump it belongs to. A document continues the dump before it unless
+/// it repeats one of its section types: then it is another dump. (Types may repeat inside one document: ECDS does.)
+fn document_starts(cutter: &Cutter) -> Vec<usize> {
+    let mut out = vec![0; cutter.documents().max(1) as usize];
+    let mut seen: Vec<(&str, &cut::Section)> = Vec::new();
+    let mut dump = 0;
+    for document in 0..out.len() {
+        let mine: Vec<&cut::Section> =
+            cutter.sections.iter().filter(|s| s.document as usize == document && s.known()).collect();
+        let repeats = mine.iter().any(|s| {
+            let t = s.type_name.as_deref().unwrap_or("");
+            seen.iter().any(|(seen_type, other)| *seen_type == t && (!t.is_empty() || other.fields == s.fields))
+        });
+        if repeats {
+            dump += 1;
+            seen.clear();
+        }
+        seen.extend(mine.into_iter().map(|s| (s.type_name.as_deref().unwrap_or(""), s)));
+        out[document] = dump;
+    }
+    out
+}
+
+/// The dump of that index and path, made when it is new.
+fn proxy_for<'a>(out: &'a mut Dumps, dump: usize, path: &str) -> &'a mut Proxy {
+    // dumps are few (one, or the pods of an `egctl` answer), so a scan from the back is enough
+    let key: Box<str> = if dump == 0 { path.into() } else { format!("{path}#{}", dump + 1).into() };
+    if let Some(i) = out.dumps.iter().rposition(|(k, _)| *k == key) {
+        return &mut out.dumps[i].1;
+    }
+    out.dumps.push((key, Proxy::default()));
+    let last = out.dumps.len() - 1;
+    &mut out.dumps[last].1
+}
+
+fn merge(into: &mut Proxy, from: Proxy) {
+    fn append<T>(into: &mut Vec<T>, from: Vec<T>) {
+        if into.is_empty() {
+            *into = from;
+        } else {
+            into.extend(from);
+        }
+    }
+    append(&mut into.listeners, from.listeners);
+    append(&mut into.clusters, from.clusters);
+    append(&mut into.route_tables, from.route_tables);
+    append(&mut into.scoped_routes, from.scoped_routes);
+    append(&mut into.endpoint_sets, from.endpoint_sets);
+    append(&mut into.secrets, from.secrets);
+    append(&mut into.extension_configs, from.extension_configs);
+    if from.bootstrap.is_some() {
+        into.bootstrap = from.bootstrap;
+        into.node = from.node;
+    }
+    if let Some(statuses) = from.cluster_statuses {
+        into.cluster_statuses.get_or_insert_default().extend(statuses);
+    }
+}
+
+fn place(proxy: &mut Proxy, r: Resource) {
+    match r {
+        Resource::Listener(x) => proxy.listeners.push(x),
+        Resource::Cluster(x) => proxy.clusters.push(x),
+        Resource::RouteTable(x) => proxy.route_tables.push(x),
+        Resource::ScopedRoutes(x) => proxy.scoped_routes.push(x),
+        Resource::EndpointSet(x) => proxy.endpoint_sets.push(x),
+        Resource::Secret(x) => proxy.secrets.push(x),
+        Resource::ExtensionConfig(x) => proxy.extension_configs.push(x),
+        Resource::Bootstrap(b) => {
+            let (bootstrap, node) = *b;
+            proxy.bootstrap = Some(bootstrap);
+            proxy.node = node;
+        }
+        Resource::ClusterStatus(x) => proxy.cluster_statuses.get_or_insert_default().push(x),
+    }
+}
+
+fn sort_by_place(p: &mut Proxy) {
+    p.unknown.sort_by_key(|u| u.span);
+}
+
+fn unknown(proxy: &mut Proxy, type_name: &str, span: Span) {
+    match proxy.unknown.iter_mut().find(|u| &*u.type_name == type_name) {
+        Some(u) => {
+            u.count += 1;
+            u.bytes += span.len_bytes;
+        }
+        None => proxy.unknown.push(Unknown { type_name: type_name.into(), count: 1, bytes: span.len_bytes, span }),
+    }
+}
+
+fn set_version(versions: &mut SectionVersions, s: &cut::Section) {
+    use shape::ListField::{DynamicActiveClusters, DynamicListeners, StaticClusters, StaticListeners};
+    let slot = match s.type_name.as_deref().and_then(shape::section_name) {
+        Some("listeners") => &mut versions.listeners,
+        Some("clusters") => &mut versions.clusters,
+        Some(_) => return,
+        None if s.fields.iter().any(|f| matches!(f, StaticListeners | DynamicListeners)) => &mut versions.listeners,
+        None if s.fields.iter().any(|f| matches!(f, StaticClusters | DynamicActiveClusters)) => &mut versions.clusters,
+        None => return,
+    };
+    *slot = (&*s.version).into();
+}
+
+fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) -> Problem {
+    let whole = out.resources;
+    let at = |p: Problem, offset: u64, line: u64| Problem { line: Some(line), ..p.at(offset) };
+    match r {
+        Remark::LeadingText { bytes } => {
+            Problem::new(label, Loss::Nothing, format!("{bytes} bytes in front of the JSON were skipped")).at(0)
+        }
+        Remark::TrailingText { offset_bytes } => {
+            Problem::new(label, Loss::Nothing, "text behind the JSON was skipped").at(*offset_bytes)
+        }
+        Remark::TooLong { offset_bytes, line, len_bytes } => at(
+            Problem::new(
+                label,
+                Loss::Part,
+                format!("a resource of {len_bytes} bytes is longer than the limit and was skipped"),
+            )
+            .hint("raise --max-resource"),
+            *offset_bytes,
+            *line,
+        ),
+        Remark::NotAnObject { offset_bytes, line } => at(
+            Problem::new(label, Loss::Part, "an element of a list is not an object; it was skipped"),
+            *offset_bytes,
+            *line,
+        ),
+        Remark::Broken { offset_bytes, line, expected } => at(
+            Problem::new(
+                label,
+                Loss::Part,
+                format!("not JSON from here on: expected {expected}; {whole} resources were whole before it"),
+            )
+            .hint("fetch the dump again, or cut the file at this byte"),
+            *offset_bytes,
+            *line,
+        ),
+        Remark::EndsEarly { offset_bytes, line, inside } => {
+            let why = match error {
+                Some(e) => format!("{e}: "),
+                None => String::new(),
+            };
+            at(
+                Problem::new(
+                    label,
+                    Loss::Part,
+                    format!(
+                        "{why}the file ends inside {inside} that begins here; {whole} resources were whole before it"
+                    ),
+                )
+                .hint("the report is partial: fetch the dump again without a size or time limit"),
+                *offset_bytes,
+                *line,
+            )
+        }
+    }
+}

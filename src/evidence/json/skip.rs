@@ -1,0 +1,134 @@
+//! Finding the end of a JSON value without understanding it.
+
+/// A resumable search for the end of one JSON value. Feed it the bytes from the value's first byte on, in pieces.
+///
+/// Only braces, brackets and quotes are looked at; scalars end at a delimiter. It never recurses, so nesting depth
+/// costs nothing, and it accepts more than JSON: what it delimits is validated when it is read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Skip {
+    depth: u64,
+    in_string: bool,
+    escaped: bool,
+    started: bool,
+    scalar: bool,
+}
+
+impl Skip {
+    /// Scans `bytes`; `Some(n)` when the value ends after `n` of them, `None` when all were consumed without an end.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut i = 0;
+        if !self.started {
+            match bytes.first()? {
+                b'{' | b'[' => self.depth = 1,
+                b'"' => self.in_string = true,
+                _ => self.scalar = true,
+            }
+            self.started = true;
+            i = 1;
+        }
+        if self.scalar {
+            return match bytes[i..].iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+            {
+                Some(n) => Some(i + n),
+                None => None,
+            };
+        }
+        loop {
+            if self.in_string {
+                if self.escaped {
+                    if i >= bytes.len() {
+                        return None;
+                    }
+                    self.escaped = false;
+                    i += 1;
+                }
+                match memchr::memchr2(b'"', b'\\', &bytes[i..]) {
+                    None => return None,
+                    Some(n) if bytes[i + n] == b'\\' => {
+                        self.escaped = true;
+                        i += n + 1;
+                        continue;
+                    }
+                    Some(n) => {
+                        i += n + 1;
+                        self.in_string = false;
+                        if self.depth == 0 {
+                            return Some(i);
+                        }
+                    }
+                }
+            }
+            // brackets need no count of their own: in well-formed JSON they nest with the braces, and in anything else
+            // the reader of the value complains. Only a value that is itself an array must count them.
+            while i < bytes.len() {
+                match bytes[i] {
+                    b'"' => {
+                        self.in_string = true;
+                        i += 1;
+                        break;
+                    }
+                    b'{' | b'[' => {
+                        self.depth += 1;
+                        i += 1;
+                    }
+                    b'}' | b']' => {
+                        self.depth -= 1;
+                        i += 1;
+                        if self.depth == 0 {
+                            return Some(i);
+                        }
+                    }
+                    _ => i += 1,
+                }
+            }
+            if !self.in_string {
+                return None;
+            }
+        }
+    }
+}
+
+/// End of the value that starts at `bytes[0]`, or `None` when it does not end in `bytes`.
+/// A scalar that runs to the end of `bytes` counts as unfinished.
+pub(crate) fn value_end(bytes: &[u8]) -> Option<usize> {
+    Skip::default().feed(bytes)
+}
+
+/// Index of the first byte that is not JSON whitespace.
+pub(crate) fn skip_space(bytes: &[u8]) -> usize {
+    bytes.iter().position(|b| !matches!(b, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_values() {
+        for (text, end) in [
+            (r#"{"a":"}\"]"} ,"#, Some(12)),
+            ("[1,[2]]x", Some(7)),
+            (r#""a\\" "#, Some(5)),
+            ("12,", Some(2)),
+            ("12", None),
+            ("{", None),
+            (r#""a\"#, None),
+        ] {
+            assert_eq!(value_end(text.as_bytes()), end, "{text}");
+        }
+    }
+
+    #[test]
+    fn any_split_gives_the_same_end() {
+        let text = br#"{"a":["x\"{","\\"],"b":{"c":[{}]}} tail"#;
+        let whole = value_end(text).unwrap();
+        for cut in 0..whole {
+            let mut s = Skip::default();
+            let got = match s.feed(&text[..cut]) {
+                Some(_) => panic!("ended early at {cut}"),
+                None => s.feed(&text[cut..]).map(|n| n + cut),
+            };
+            assert_eq!(got, Some(whole), "cut at {cut}");
+        }
+    }
+}

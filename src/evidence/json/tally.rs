@@ -1,0 +1,259 @@
+//! The scales: a per-thread count of what the visitors of [`super::message`] read.
+//!
+//! Every leaf that is deserialized adds itself here, known or not, so that one pass gives both the typed fields and the
+//! [`Weight`] of everything. Whitespace, key order inside no object, and the spelling of keys do not matter.
+
+use std::cell::RefCell;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::envoy::{Payload, PayloadKind};
+use crate::model::weight::Weight;
+
+/// Strings of at least this many bytes are remembered as [`Payload`]s.
+const PAYLOAD_BYTES: usize = 512;
+
+/// What was read since the last reset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    /// Counts.
+    pub(crate) weight: Weight,
+    /// Order-sensitive hash over keys and values; equal for equal text in either spelling and any layout.
+    pub(crate) hash: u64,
+    /// Long strings.
+    pub(crate) payloads: Vec<Payload>,
+    /// Values whose type was not the expected one.
+    pub(crate) mismatches: u32,
+    last_key: KeyClass,
+    parent_key: KeyClass,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum KeyClass {
+    #[default]
+    Other,
+    TrustedCa,
+    CertificateChain,
+    PrivateKey,
+    LuaSource,
+    Local,
+    Inline,
+}
+
+thread_local! {
+    static TALLY: RefCell<Tally> = const { RefCell::new(Tally::new()) };
+}
+
+impl Tally {
+    const fn new() -> Self {
+        Self {
+            weight: Weight {
+                messages: 0,
+                lists: 0,
+                list_items: 0,
+                fields: 0,
+                strings: 0,
+                string_bytes: 0,
+                long_strings: 0,
+                long_string_bytes: 0,
+                scalars: 0,
+                anys: 0,
+            },
+            hash: 0,
+            payloads: Vec::new(),
+            mismatches: 0,
+            last_key: KeyClass::Other,
+            parent_key: KeyClass::Other,
+        }
+    }
+}
+
+fn mix(h: u64, v: u64) -> u64 {
+    const_mix(h, v)
+}
+
+/// Hash of short or long text.
+pub(crate) fn text_hash(text: &[u8]) -> u64 {
+    xxh3_64(text)
+}
+
+fn with<R>(f: impl FnOnce(&mut Tally) -> R) -> R {
+    TALLY.with(|t| f(&mut t.borrow_mut()))
+}
+
+/// Runs `f` on empty scales and gives its result with what it read; the outer scales get the sum.
+pub(crate) fn scoped<R>(f: impl FnOnce() -> R) -> (R, Tally) {
+    let outer = with(std::mem::take);
+    let result = f();
+    let inner = with(std::mem::take);
+    with(|t| {
+        *t = outer;
+        t.weight = t.weight + inner.weight;
+        t.hash = mix(t.hash, inner.hash);
+        t.mismatches += inner.mismatches;
+        t.payloads.extend_from_slice(&inner.payloads);
+    });
+    (result, inner)
+}
+
+/// Runs `f` and forgets its mismatches: for fields whose meaning depends on a type that is not known yet.
+pub(crate) fn forgiving<R>(f: impl FnOnce() -> R) -> R {
+    let before = with(|t| t.mismatches);
+    let result = f();
+    with(|t| t.mismatches = before);
+    result
+}
+
+/// An object begins.
+pub(crate) fn object() {
+    with(|t| {
+        t.weight.messages += 1;
+        t.hash = mix(t.hash, 0x7b);
+    });
+}
+
+/// An array begins.
+pub(crate) fn list() {
+    with(|t| {
+        t.weight.lists += 1;
+        t.hash = mix(t.hash, 0x5b);
+    });
+}
+
+/// An object or array ends.
+pub(crate) fn end() {
+    with(|t| t.hash = mix(t.hash, 0x7d));
+}
+
+/// A scalar element of an array.
+pub(crate) fn list_item() {
+    with(|t| t.weight.list_items += 1);
+}
+
+/// A key known at compile time: its hash in either spelling and its class.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownKey {
+    hash: u64,
+    class: KeyClass,
+    is_type: bool,
+}
+
+const fn const_mix(h: u64, v: u64) -> u64 {
+    (h ^ v).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+}
+
+/// Folds `snake_case` and `lowerCamelCase` together: no underscores, lower case, eight bytes at a time.
+const fn key_hash(key: &[u8]) -> u64 {
+    let (mut h, mut word, mut n, mut i) = (0_u64, 0_u64, 0_u32, 0);
+    while i < key.len() {
+        let b = key[i];
+        i += 1;
+        if b != b'_' {
+            word = word << 8 | (b | 0x20) as u64;
+            n += 1;
+            if n & 7 == 0 {
+                h = const_mix(h, word);
+                word = 0;
+            }
+        }
+    }
+    const_mix(const_mix(h, word), n as u64)
+}
+
+const fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// What [`known_key`] needs of a key; pass the `snake_case` spelling.
+pub(crate) const fn key_info(key: &str) -> KnownKey {
+    let k = key.as_bytes();
+    let class = if equal(k, b"trusted_ca") {
+        KeyClass::TrustedCa
+    } else if equal(k, b"certificate_chain") {
+        KeyClass::CertificateChain
+    } else if equal(k, b"private_key") {
+        KeyClass::PrivateKey
+    } else if equal(k, b"local") {
+        KeyClass::Local
+    } else if equal(k, b"inline_bytes") || equal(k, b"inline_string") {
+        KeyClass::Inline
+    } else {
+        KeyClass::Other
+    };
+    KnownKey { hash: key_hash(k), class, is_type: equal(k, b"@type") }
+}
+
+/// A key that the message knows.
+pub(crate) fn known_key(key: KnownKey) {
+    with(|t| {
+        t.weight.fields += 1;
+        t.weight.anys += u32::from(key.is_type);
+        t.hash = mix(t.hash, key.hash);
+        t.parent_key = t.last_key;
+        t.last_key = key.class;
+    });
+}
+
+/// Any other key, in either spelling.
+pub(crate) fn key(key: &str) {
+    let class = match key {
+        "trusted_ca" | "trustedCa" => KeyClass::TrustedCa,
+        "certificate_chain" | "certificateChain" => KeyClass::CertificateChain,
+        "private_key" | "privateKey" => KeyClass::PrivateKey,
+        "inline_code" | "inlineCode" | "default_source_code" | "defaultSourceCode" => KeyClass::LuaSource,
+        "local" => KeyClass::Local,
+        "inline_bytes" | "inlineBytes" | "inline_string" | "inlineString" => KeyClass::Inline,
+        _ => KeyClass::Other,
+    };
+    known_key(KnownKey { hash: key_hash(key.as_bytes()), class, is_type: key == "@type" });
+}
+
+/// A string value. Gives its hash.
+pub(crate) fn string(text: &str) -> u64 {
+    let hash = text_hash(text.as_bytes());
+    with(|t| {
+        let w = &mut t.weight;
+        w.strings += 1;
+        w.string_bytes += text.len() as u32;
+        if text.len() > 22 {
+            w.long_strings += 1;
+            w.long_string_bytes += text.len() as u32;
+        }
+        t.hash = mix(t.hash, hash);
+        if text.len() >= PAYLOAD_BYTES {
+            let kind = match (t.last_key, t.parent_key) {
+                (KeyClass::LuaSource, _) | (KeyClass::Inline, KeyClass::LuaSource) => PayloadKind::Lua,
+                (KeyClass::Inline, KeyClass::TrustedCa) => PayloadKind::CaBundle,
+                (KeyClass::Inline, KeyClass::CertificateChain) => PayloadKind::CertificateChain,
+                (KeyClass::Inline, KeyClass::Local) => PayloadKind::Wasm,
+                (_, KeyClass::PrivateKey) => return hash,
+                _ => PayloadKind::Other,
+            };
+            t.payloads.push(Payload { kind, hash, len_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX) });
+        }
+        hash
+    })
+}
+
+/// A number or boolean, by its bits.
+pub(crate) fn scalar(bits: u64) {
+    with(|t| {
+        t.weight.scalars += 1;
+        t.hash = mix(t.hash, bits);
+    });
+}
+
+/// A value that did not have the expected type.
+pub(crate) fn mismatch() {
+    with(|t| t.mismatches += 1);
+}
