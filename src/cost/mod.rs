@@ -1,1 +1,6 @@
-//! .
+//! Bytes per object, always with bounds. Knows the model, never files or terminals.
+
+pub mod envoy;
+pub mod estimate;
+
+pub use estimate::Estimate;
