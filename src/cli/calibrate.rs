@@ -16,6 +16,18 @@ pub(super) struct CalibrateArgs {
     /// Folder for the evidence of every run (config_dump, memory, server_info, stats)
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Write the fitted table here
+    #[arg(long, value_name = "FILE", requires = "keep")]
+    table: Option<PathBuf>,
+    /// Write name, measured and predicted bytes of every run here
+    #[arg(long, value_name = "FILE", requires = "table")]
+    errors: Option<PathBuf>,
+    /// Day written into the table
+    #[arg(long, value_name = "YYYY-MM-DD", default_value = "")]
+    date: String,
+    /// Measure nothing: fit what the folder of --keep holds
+    #[arg(long, requires = "keep")]
+    fit_only: bool,
     /// Run only workloads whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -27,6 +39,37 @@ pub(super) struct CalibrateArgs {
 pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let (version, build) = lab::version(&args.envoy).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
     output::note_line(&format!("Envoy {version} ({build})"));
+    if !args.fit_only {
+        measure(args, &version)?;
+    }
+    if let (Some(keep), Some(table)) = (&args.keep, &args.table) {
+        let runs = lab::fit::read_runs(&keep.join(&version)).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
+        let file = lab::fit::fit(&version, &build, &args.date, &runs);
+        let r = file.residual;
+        if let Some(errors) = &args.errors {
+            let lines: String = lab::fit::predictions(&file, &runs)
+                .iter()
+                .map(|(name, measured, predicted)| format!("{name}\t{measured:.0}\t{predicted:.0}\n"))
+                .collect();
+            std::fs::write(errors, lines)
+                .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", errors.display())))?;
+        }
+        output::note_line(&format!(
+            "{} runs, {} prices: error {:.2} % median, {:.2} % 90th percentile, {:.2} % worst",
+            file.runs,
+            file.prices.len(),
+            r.median * 100.0,
+            r.p90 * 100.0,
+            r.worst * 100.0
+        ));
+        let text = serde_json::to_string_pretty(&file).map_err(|e| Failure::new(Exit::Output, e.to_string()))?;
+        std::fs::write(table, text + "\n")
+            .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", table.display())))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
     let workloads: Vec<Workload> = lab::design::experiments()
         .into_iter()
         .filter(|w| args.only.is_empty() || args.only.iter().any(|o| w.name.contains(o.as_str())))
@@ -34,7 +77,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let total = workloads.len();
     let mut failed = 0;
     for (i, workload) in workloads.iter().enumerate() {
-        let folder = args.keep.as_ref().map(|k| k.join(&version).join(folder_name(&workload.name)));
+        let folder = args.keep.as_ref().map(|k| k.join(version).join(folder_name(&workload.name)));
         if args.resume && folder.as_ref().is_some_and(|f| f.join("memory.json").exists()) {
             continue;
         }
@@ -63,7 +106,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     if failed > 0 {
         output::note_line(&format!("{failed} of {total} runs failed"));
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 fn folder_name(name: &str) -> String {

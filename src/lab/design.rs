@@ -447,6 +447,12 @@ fn hosts(d: &mut Design) {
     for hosts in [0, 2, 4, 8, 16, 32, 64] {
         d.clusters(&format!("hosts={hosts}"), 1, 50, hosts, none);
     }
+    for hosts in [3, 5, 6, 10, 12, 20, 24, 48, 50, 52, 56, 60, 64, 100, 128, 250] {
+        d.clusters(&format!("hosts={hosts} n=10"), 1, 10, hosts, none);
+    }
+    d.clusters("hosts=64 n=100", 1, 100, 64, none);
+    d.clusters("hosts=64 n=10 workers=4", 4, 10, 64, none);
+    d.clusters("hosts=48 n=10 workers=4", 4, 10, 48, none);
     d.clusters("hosts=16 workers=4", 4, 50, 16, none);
     d.clusters("hosts=500", 1, 4, 500, none);
     let locality = |k: usize| json!({"region": "region-1", "zone": format!("zone-{k}"), "sub_zone": ""});
@@ -581,6 +587,11 @@ fn chains(d: &mut Design) {
     d.chains("name", 1, n, tcp, |i| json!({"name": format!("outbound_default/service-{i:04}_80_http")}));
     d.chains("match=port prefix", 1, n, tcp, |i| json!({"filter_chain_match": {"destination_port": 80, "prefix_ranges": [{"address_prefix": format!("10.0.{}.{}", i / 250, i % 250), "prefix_len": 32}]}}));
     d.chains("match=alpn", 1, n, tcp, |_| json!({"filter_chain_match": {"transport_protocol": "tls", "application_protocols": ["istio-http/1.0", "istio-http/1.1", "istio-h2"]}}));
+    d.chains("match=alpn 1", 1, n, tcp, |_| json!({"filter_chain_match": {"application_protocols": ["h2"]}}));
+    d.chains("match=transport", 1, n, tcp, |_| json!({"filter_chain_match": {"transport_protocol": "tls"}}));
+    d.chains("match=port", 1, n, tcp, |i| json!({"filter_chain_match": {"server_names": [], "destination_port": 1000 + i}}));
+    d.chains("match=names 3", 1, n, tcp, |i| json!({"filter_chain_match": {"server_names": (0..3).map(|k| format!("alias-{k}.host-{i:04}.example.com")).collect::<Vec<_>>()}}));
+    d.chains("match=wildcard", 1, n, tcp, |i| json!({"filter_chain_match": {"server_names": [format!("*.host-{i:04}.example.com")]}}));
     d.chains("match=names 10", 1, n, tcp, |i| json!({"filter_chain_match": {"server_names": (0..10).map(|k| format!("alias-{k}.host-{i:04}.example.com")).collect::<Vec<_>>()}}));
     d.chains("http same prefix", 1, n, |_| vec![hcm("shared", rds("shared"), vec![], json!({}))], none);
     d.chains("http same prefix workers=4", 4, n, |_| vec![hcm("shared", rds("shared"), vec![], json!({}))], none);

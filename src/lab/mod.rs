@@ -6,6 +6,7 @@
 mod ads;
 mod codec;
 pub mod design;
+pub mod fit;
 mod envoy;
 mod workload;
 pub mod proto;

@@ -70,6 +70,8 @@ pub struct Payload {
     pub hash: u64,
     /// Length of the string as written (base64 for bytes fields).
     pub len_bytes: u32,
+    /// It is written in base64, so Envoy holds three quarters of that length.
+    pub base64: bool,
 }
 
 /// The kinds of [`Payload`].
@@ -181,6 +183,8 @@ pub struct FilterChain {
     pub name: Name,
     /// It is the `default_filter_chain`.
     pub is_default: bool,
+    /// Application protocols it matches (ALPN).
+    pub application_protocols: u32,
     /// Server names it matches (SNI).
     pub server_names: Vec<Name>,
     /// Network filters in order.
@@ -206,6 +210,8 @@ pub struct Listener {
     pub meta: Meta,
     /// `address:port`, a pipe's path, or empty.
     pub address: Name,
+    /// `stat_prefix`, when given: its stats are kept under that name instead of the address.
+    pub stat_prefix: Name,
     /// Further addresses.
     pub additional_addresses: u32,
     /// False when the listener does not bind its port (Istio's virtual listeners).

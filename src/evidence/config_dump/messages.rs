@@ -80,6 +80,7 @@ message! {
     struct Listener {
         name: Text = "name",
         address: Opt<Address> = "address",
+        stat_prefix: Shared = "stat_prefix" | "statPrefix",
         additional_addresses: Count = "additional_addresses" | "additionalAddresses",
         chains: List<FilterChain> = "filter_chains" | "filterChains",
         default_chain: Opt<FilterChain> = "default_filter_chain" | "defaultFilterChain",
@@ -94,7 +95,10 @@ message! {
 }
 
 message! {
-    struct ChainMatch { server_names: List<Text> = "server_names" | "serverNames" }
+    struct ChainMatch {
+        server_names: List<Text> = "server_names" | "serverNames",
+        application_protocols: Count = "application_protocols" | "applicationProtocols",
+    }
 }
 
 message! {

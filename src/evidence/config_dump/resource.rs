@@ -334,9 +334,10 @@ fn extension_of(name: Name, type_name: &str, config: &wire::AnyConfig, tally: &T
 }
 
 fn data_source(kind: PayloadKind, d: &wire::DataSource) -> SecretRef {
-    let h = if d.inline_bytes.len_bytes > 0 { d.inline_bytes } else { d.inline_string };
+    let base64 = d.inline_bytes.len_bytes > 0;
+    let h = if base64 { d.inline_bytes } else { d.inline_string };
     if h.len_bytes > 0 {
-        SecretRef::Inline(Payload { kind, hash: h.hash, len_bytes: h.len_bytes })
+        SecretRef::Inline(Payload { kind, hash: h.hash, len_bytes: h.len_bytes, base64 })
     } else {
         SecretRef::File
     }
@@ -449,6 +450,7 @@ fn filter_chain(c: wire::FilterChain, is_default: bool, place: &Place) -> Filter
     FilterChain {
         name: body.name.0,
         is_default,
+        application_protocols: body.matches.value.application_protocols.get(),
         server_names: converted(body.matches.value.server_names.0, |t| t.0),
         tls: tls.map(shared_tls),
         transport_socket: socket.present.then(|| shared_extension(&socket.value)),
@@ -509,6 +511,7 @@ fn listener(m: wire::Listener, tally: &Tally, wrapper: Wrapper, place: &Place) -
     Listener {
         meta: wrapper.meta(m.name.0, tally, place),
         address: addr,
+        stat_prefix: m.stat_prefix.0,
         additional_addresses: m.additional_addresses.get(),
         bound: m.bind_to_port.0.or(old_bind).unwrap_or(true),
         udp: udp_address || m.udp.present(),

@@ -26,6 +26,9 @@ pub(crate) struct Tally {
     pub(crate) mismatches: u32,
     last_key: KeyClass,
     parent_key: KeyClass,
+    depth: u32,
+    /// Depth of the object whose `filter_metadata` is being read.
+    in_struct: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +40,10 @@ enum KeyClass {
     PrivateKey,
     LuaSource,
     Local,
-    Inline,
+    InlineBytes,
+    InlineString,
+    FilterMetadata,
+    Regex,
 }
 
 thread_local! {
@@ -58,13 +64,23 @@ impl Tally {
                 long_string_bytes: 0,
                 scalars: 0,
                 anys: 0,
+                struct_values: 0,
+                regexes: 0,
             },
             hash: 0,
             payloads: Vec::new(),
             mismatches: 0,
             last_key: KeyClass::Other,
             parent_key: KeyClass::Other,
+            depth: 0,
+            in_struct: None,
         }
+    }
+}
+
+impl Tally {
+    fn struct_value(&mut self) {
+        self.weight.struct_values += u32::from(self.in_struct.is_some());
     }
 }
 
@@ -108,6 +124,8 @@ pub(crate) fn forgiving<R>(f: impl FnOnce() -> R) -> R {
 pub(crate) fn object() {
     with(|t| {
         t.weight.messages += 1;
+        t.depth += 1;
+        t.struct_value();
         t.hash = mix(t.hash, 0x7b);
     });
 }
@@ -116,13 +134,21 @@ pub(crate) fn object() {
 pub(crate) fn list() {
     with(|t| {
         t.weight.lists += 1;
+        t.depth += 1;
+        t.struct_value();
         t.hash = mix(t.hash, 0x5b);
     });
 }
 
 /// An object or array ends.
 pub(crate) fn end() {
-    with(|t| t.hash = mix(t.hash, 0x7d));
+    with(|t| {
+        t.depth = t.depth.saturating_sub(1);
+        if t.in_struct == Some(t.depth) {
+            t.in_struct = None;
+        }
+        t.hash = mix(t.hash, 0x7d);
+    });
 }
 
 /// A scalar element of an array.
@@ -185,8 +211,14 @@ pub(crate) const fn key_info(key: &str) -> KnownKey {
         KeyClass::PrivateKey
     } else if equal(k, b"local") {
         KeyClass::Local
-    } else if equal(k, b"inline_bytes") || equal(k, b"inline_string") {
-        KeyClass::Inline
+    } else if equal(k, b"inline_bytes") {
+        KeyClass::InlineBytes
+    } else if equal(k, b"inline_string") {
+        KeyClass::InlineString
+    } else if equal(k, b"filter_metadata") {
+        KeyClass::FilterMetadata
+    } else if equal(k, b"regex") {
+        KeyClass::Regex
     } else {
         KeyClass::Other
     };
@@ -198,6 +230,10 @@ pub(crate) fn known_key(key: KnownKey) {
     with(|t| {
         t.weight.fields += 1;
         t.weight.anys += u32::from(key.is_type);
+        t.weight.regexes += u32::from(key.class == KeyClass::Regex);
+        if key.class == KeyClass::FilterMetadata && t.in_struct.is_none() {
+            t.in_struct = Some(t.depth);
+        }
         t.hash = mix(t.hash, key.hash);
         t.parent_key = t.last_key;
         t.last_key = key.class;
@@ -212,7 +248,10 @@ pub(crate) fn key(key: &str) {
         "private_key" | "privateKey" => KeyClass::PrivateKey,
         "inline_code" | "inlineCode" | "default_source_code" | "defaultSourceCode" => KeyClass::LuaSource,
         "local" => KeyClass::Local,
-        "inline_bytes" | "inlineBytes" | "inline_string" | "inlineString" => KeyClass::Inline,
+        "inline_bytes" | "inlineBytes" => KeyClass::InlineBytes,
+        "inline_string" | "inlineString" => KeyClass::InlineString,
+        "filter_metadata" | "filterMetadata" => KeyClass::FilterMetadata,
+        "regex" => KeyClass::Regex,
         _ => KeyClass::Other,
     };
     known_key(KnownKey { hash: key_hash(key.as_bytes()), class, is_type: key == "@type" });
@@ -222,6 +261,7 @@ pub(crate) fn key(key: &str) {
 pub(crate) fn string(text: &str) -> u64 {
     let hash = text_hash(text.as_bytes());
     with(|t| {
+        t.struct_value();
         let w = &mut t.weight;
         w.strings += 1;
         w.string_bytes += text.len() as u32;
@@ -232,14 +272,15 @@ pub(crate) fn string(text: &str) -> u64 {
         t.hash = mix(t.hash, hash);
         if text.len() >= PAYLOAD_BYTES {
             let kind = match (t.last_key, t.parent_key) {
-                (KeyClass::LuaSource, _) | (KeyClass::Inline, KeyClass::LuaSource) => PayloadKind::Lua,
-                (KeyClass::Inline, KeyClass::TrustedCa) => PayloadKind::CaBundle,
-                (KeyClass::Inline, KeyClass::CertificateChain) => PayloadKind::CertificateChain,
-                (KeyClass::Inline, KeyClass::Local) => PayloadKind::Wasm,
+                (KeyClass::LuaSource, _) | (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::LuaSource) => PayloadKind::Lua,
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::TrustedCa) => PayloadKind::CaBundle,
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::CertificateChain) => PayloadKind::CertificateChain,
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::Local) => PayloadKind::Wasm,
                 (_, KeyClass::PrivateKey) => return hash,
                 _ => PayloadKind::Other,
             };
-            t.payloads.push(Payload { kind, hash, len_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX) });
+            let base64 = t.last_key == KeyClass::InlineBytes;
+            t.payloads.push(Payload { kind, hash, len_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX), base64 });
         }
         hash
     })
@@ -249,6 +290,7 @@ pub(crate) fn string(text: &str) -> u64 {
 pub(crate) fn scalar(bits: u64) {
     with(|t| {
         t.weight.scalars += 1;
+        t.struct_value();
         t.hash = mix(t.hash, bits);
     });
 }
