@@ -28,6 +28,9 @@ pub(super) struct CalibrateArgs {
     /// Measure nothing: fit what the folder of --keep holds
     #[arg(long, requires = "keep")]
     fit_only: bool,
+    /// Run the validation workloads instead of the design of experiments
+    #[arg(long)]
+    validate: bool,
     /// Run only workloads whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -42,7 +45,30 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     if !args.fit_only {
         measure(args, &version)?;
     }
-    if let (Some(keep), Some(table)) = (&args.keep, &args.table) {
+    if let (Some(keep), Some(table), true) = (&args.keep, &args.table, args.validate) {
+        let text = std::fs::read_to_string(table)
+            .map_err(|e| Failure::new(Exit::Input, format!("cannot read {}: {e}", table.display())))?;
+        let file: crate::cost::envoy::TableFile = serde_json::from_str(&text)
+            .map_err(|e| Failure::new(Exit::Input, format!("{}: {e}", table.display())))?;
+        let runs = lab::fit::read_runs(&keep.join(&version)).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
+        let base = file.prices.get("base").copied().unwrap_or_default();
+        let mut errors = Vec::new();
+        for (name, measured, predicted) in lab::fit::predictions(&file, &runs) {
+            let error = lab::fit::relative_error(predicted, measured, base);
+            errors.push(error);
+            output::note_line(&format!(
+                "{name:<48} measured {measured:>10.0}  predicted {predicted:>10.0}  {:>6.2} %",
+                error * 100.0
+            ));
+        }
+        let r = lab::fit::summary(&errors);
+        output::note_line(&format!(
+            "error {:.2} % median, {:.2} % 90th percentile, {:.2} % worst",
+            r.median * 100.0,
+            r.p90 * 100.0,
+            r.worst * 100.0
+        ));
+    } else if let (Some(keep), Some(table)) = (&args.keep, &args.table) {
         let runs = lab::fit::read_runs(&keep.join(&version)).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
         let file = lab::fit::fit(&version, &build, &args.date, &runs);
         let r = file.residual;
@@ -70,7 +96,8 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
 }
 
 fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
-    let workloads: Vec<Workload> = lab::design::experiments()
+    let all = if args.validate { lab::mixes::workloads() } else { lab::design::experiments() };
+    let workloads: Vec<Workload> = all
         .into_iter()
         .filter(|w| args.only.is_empty() || args.only.iter().any(|o| w.name.contains(o.as_str())))
         .collect();

@@ -281,6 +281,7 @@ pub fn experiments() -> Vec<Workload> {
     routes(&mut d);
     bootstraps(&mut d);
     first_uses(&mut d);
+    shapes(&mut d);
     d.0
 }
 
@@ -930,6 +931,53 @@ fn first_uses(d: &mut Design) {
             w.endpoints.push(assignment("one", 0, 10));
         });
     }
+}
+
+/// Interactions that mixes of one-factor runs could miss: the whole of Istio's cluster, with what it is usually with.
+fn shapes(d: &mut Design) {
+    let common = http_options(json!({"explicit_http_config": {"http_protocol_options": {}}, "common_http_protocol_options": {"idle_timeout": "60s"}}));
+    let whole = |i: usize| with(with(with(with(eds_cluster(&service(i)), istio_matches(i)), istio_metadata(i)), limits(json!({"track_remaining": true}))), common.clone());
+    let endpoints = |i: usize, hosts: usize, own: bool| {
+        let label = |h: usize| if own { format!("service-{i:04}-{h};default;app;v1;Kubernetes") } else { format!("service-{i:04};default;app;v1;Kubernetes") };
+        let hosts: Vec<Value> = (0..hosts)
+            .map(|h| with(endpoint(i * 4 + h), json!({"load_balancing_weight": 1, "metadata": {"filter_metadata": {"envoy.transport_socket_match": {"tlsMode": "istio"}, "istio": {"workload": label(h)}}}})))
+            .collect();
+        typed("envoy.config.endpoint.v3.ClusterLoadAssignment", json!({"cluster_name": service(i), "endpoints": [
+            {"locality": {"region": "region-1", "zone": "zone-a"}, "lb_endpoints": hosts, "load_balancing_weight": 1}]}))
+    };
+    for (name, stats, workers) in [("stats", true, 1), ("stats workers=2", true, 2)] {
+        d.add(format!("shape/istio cluster {name}"), workers, |w| {
+            w.bootstrap = stats.then(istio_stats);
+            mesh_secrets(w);
+            for i in 0..100 {
+                w.clusters.push(whole(i));
+                w.endpoints.push(assignment(&service(i), i, 1));
+            }
+        });
+    }
+    for (hosts, own) in [(1, true), (2, false), (3, false), (3, true), (4, false), (6, true), (6, false), (10, false), (20, false)] {
+        d.add(format!("shape/istio endpoints x{hosts} own={own}"), 1, |w| {
+            for i in 0..100 {
+                w.clusters.push(eds_cluster(&service(i)));
+                w.endpoints.push(endpoints(i, hosts, own));
+            }
+        });
+    }
+    d.add("shape/istio balancer", 1, |w| {
+        mesh_secrets(w);
+        for i in 0..100 {
+            w.clusters.push(with(whole(i), json!({"lb_policy": "LEAST_REQUEST", "common_lb_config": {"locality_weighted_lb_config": {}}})));
+            w.endpoints.push(endpoints(i, 2, false));
+        }
+    });
+    d.add("shape/istio balancer stats", 2, |w| {
+        w.bootstrap = Some(istio_stats());
+        mesh_secrets(w);
+        for i in 0..100 {
+            w.clusters.push(with(whole(i), json!({"lb_policy": "LEAST_REQUEST", "common_lb_config": {"locality_weighted_lb_config": {}}})));
+            w.endpoints.push(endpoints(i, 2, false));
+        }
+    });
 }
 
 fn bootstraps(d: &mut Design) {

@@ -246,7 +246,8 @@ impl EnvoyProcess {
             {
                 return Err(LabError::Rejected {
                     type_url: rejected.type_url.clone(),
-                    why: rejected.error.clone().unwrap_or_default(),
+                    // Envoy names every resource that failed for the same reason
+                    why: rejected.error.iter().flat_map(|e| e.chars().take(400)).collect(),
                 });
             }
             why = self.unsettled(ads)?;

@@ -7,6 +7,7 @@ mod ads;
 mod codec;
 pub mod design;
 pub mod fit;
+pub mod mixes;
 mod envoy;
 mod workload;
 pub mod proto;

@@ -361,6 +361,8 @@ pub struct HostCounts {
     pub weights_differ: bool,
     /// Endpoints with metadata.
     pub with_metadata: u32,
+    /// Different metadata among them (counted up to 64): equal ones are one object in Envoy.
+    pub distinct_metadata: u32,
     /// Bytes of addresses.
     pub address_bytes: u32,
 }

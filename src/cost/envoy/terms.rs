@@ -329,7 +329,7 @@ impl<'a> Walk<'a, '_> {
                 let set: &EndpointSet = &self.proxy.endpoint_sets[e];
                 self.weight(Item::Endpoints(e), &ENDPOINTS, set.meta.weight);
                 self.put(Item::Endpoints(e), "endpoints", 1.0);
-                self.put(Item::Endpoints(e), "endpoints.arena_bytes", arena_bytes(set.hosts.hosts, set.hosts.localities));
+                self.put(Item::Endpoints(e), "endpoints.arena_bytes", arena_bytes(set.hosts, set.meta.weight));
                 (set.hosts, Item::Endpoints(e))
             }
             _ => (c.inline_hosts, Item::InlineEndpoints(i)),
@@ -353,6 +353,7 @@ impl<'a> Walk<'a, '_> {
             self.put(item, "host.dns", n);
         }
         self.put(item, "host.metadata", f64::from(h.with_metadata));
+        self.put(item, "host.metadata.distinct", f64::from(h.distinct_metadata));
         if h.weights_differ && h.hosts > 1 {
             self.put(item, "host.weighted", n);
             self.put(item, "host.weighted.worker", n * workers);
@@ -650,8 +651,9 @@ fn ring_bytes(hosts: u32, minimum: Option<u64>, maximum: Option<u64>) -> f64 {
 
 /// Bytes of the protobuf arena that keeps a load assignment for the EDS cache: blocks double from 256 bytes to 32 KiB,
 /// so the cost is a staircase (the step at 55 endpoints was measured on 1.40). An endpoint takes about 600 bytes of it.
-fn arena_bytes(hosts: u32, localities: u32) -> f64 {
-    let needed = 600 * u64::from(hosts) + 150 * u64::from(localities);
+fn arena_bytes(h: HostCounts, w: Weight) -> f64 {
+    let per: u64 = std::env::var("ARENA_S").ok().and_then(|v| v.parse().ok()).unwrap_or(200);
+    let needed = 600 * u64::from(h.hosts) + 150 * u64::from(h.localities) + per * u64::from(w.struct_values);
     let (mut have, mut block) = (0u64, 256u64);
     while have < needed {
         have += block;

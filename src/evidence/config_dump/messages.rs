@@ -537,7 +537,7 @@ message! {
     struct LbEndpoint {
         endpoint: Endpoint = "endpoint",
         weight: Num = "load_balancing_weight" | "loadBalancingWeight",
-        metadata: Count = "metadata",
+        metadata: Sub<Count> = "metadata",
     }
 }
 

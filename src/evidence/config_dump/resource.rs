@@ -624,7 +624,11 @@ fn route_table(m: wire::RouteConfiguration, tally: &Tally, wrapper: Wrapper, pla
     RouteTable { meta: wrapper.meta(m.name.0, tally, place), virtual_hosts, vhds: m.vhds.present(), clusters }
 }
 
+/// Distinct metadata told apart per load assignment; more than that are as good as all different.
+const MAX_DISTINCT: usize = 64;
+
 fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
+    let mut metadata: Vec<u64> = Vec::new();
     let mut out = HostCounts { localities: m.endpoints.0.len() as u32, ..HostCounts::default() };
     let mut priorities: Vec<u64> = Vec::new();
     let mut weight: Option<u64> = None;
@@ -639,12 +643,20 @@ fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
             if *weight.get_or_insert(w) != w {
                 out.weights_differ = true;
             }
-            out.with_metadata += u32::from(e.metadata.present());
+            if e.metadata.tally.weight.struct_values > 1 {
+                out.with_metadata += 1;
+                // pods of one deployment have equal metadata, mostly next to each other
+                let hash = e.metadata.tally.hash;
+                if !metadata.contains(&hash) && metadata.len() < MAX_DISTINCT {
+                    metadata.push(hash);
+                }
+            }
             let a = &e.endpoint.address;
             out.address_bytes += a.socket.address.len_bytes + a.pipe.path.len_bytes;
         }
     }
     out.priorities = priorities.len() as u32;
+    out.distinct_metadata = metadata.len() as u32;
     out
 }
 
