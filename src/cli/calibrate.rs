@@ -48,8 +48,8 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     if let (Some(keep), Some(table), true) = (&args.keep, &args.table, args.validate) {
         let text = std::fs::read_to_string(table)
             .map_err(|e| Failure::new(Exit::Input, format!("cannot read {}: {e}", table.display())))?;
-        let file: crate::cost::envoy::TableFile = serde_json::from_str(&text)
-            .map_err(|e| Failure::new(Exit::Input, format!("{}: {e}", table.display())))?;
+        let file: crate::cost::envoy::TableFile =
+            serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Input, format!("{}: {e}", table.display())))?;
         let runs = lab::fit::read_runs(&keep.join(&version)).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
         let base = file.prices.get("base").copied().unwrap_or_default();
         let mut errors = Vec::new();
@@ -119,9 +119,8 @@ fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
                     m.reading.stats
                 ));
                 if let Some(folder) = folder {
-                    save(&folder, workload, &m).map_err(|e| {
-                        Failure::new(Exit::Output, format!("cannot write {}: {e}", folder.display()))
-                    })?;
+                    save(&folder, workload, &m)
+                        .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", folder.display())))?;
                 }
             }
             Err(e) => {

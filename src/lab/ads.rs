@@ -17,9 +17,7 @@ use tokio::sync::oneshot;
 
 use super::LabError;
 use super::codec;
-use super::proto::{
-    Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource,
-};
+use super::proto::{Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource};
 
 /// One request of Envoy, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +91,8 @@ pub struct Ads {
 }
 
 /// The types whose subscription means everything, when no names are given.
-const WILDCARD: [&str; 2] = [
-    "type.googleapis.com/envoy.config.listener.v3.Listener",
-    "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-];
+const WILDCARD: [&str; 2] =
+    ["type.googleapis.com/envoy.config.listener.v3.Listener", "type.googleapis.com/envoy.config.cluster.v3.Cluster"];
 
 impl Ads {
     /// Starts the server on a free port of 127.0.0.1.
@@ -171,7 +167,11 @@ impl Ads {
     /// # Errors
     /// [`LabError::Resource`] for a resource that cannot be encoded, [`LabError::NoStream`] when no Envoy is connected.
     pub fn send(
-        &self, type_url: &str, version_info: &str, nonce: &str, resources: &[Value],
+        &self,
+        type_url: &str,
+        version_info: &str,
+        nonce: &str,
+        resources: &[Value],
     ) -> Result<String, LabError> {
         let resources = resources.iter().map(codec::any).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.shared.lock();
@@ -191,7 +191,11 @@ impl Ads {
     /// # Errors
     /// As [`Ads::send`].
     pub fn send_delta(
-        &self, type_url: &str, system_version_info: &str, nonce: &str, resources: &[(&str, &str, &Value)],
+        &self,
+        type_url: &str,
+        system_version_info: &str,
+        nonce: &str,
+        resources: &[(&str, &str, &Value)],
         removed: &[&str],
     ) -> Result<String, LabError> {
         let resources = resources
@@ -237,7 +241,10 @@ impl Ads {
     /// # Errors
     /// [`LabError::Timeout`], which names `what`.
     pub fn wait(
-        &self, what: &str, timeout: Duration, mut condition: impl FnMut(&[Seen]) -> bool,
+        &self,
+        what: &str,
+        timeout: Duration,
+        mut condition: impl FnMut(&[Seen]) -> bool,
     ) -> Result<(), LabError> {
         let until = Instant::now() + timeout;
         let mut state = self.shared.lock();
@@ -440,7 +447,9 @@ async fn connection(socket: tokio::net::TcpStream, _peer: SocketAddr, shared: Ar
 
 /// Serves one discovery stream until either side ends it.
 async fn stream(
-    request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>, shared: Arc<Shared>,
+    request: http::Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<Bytes>,
+    shared: Arc<Shared>,
 ) {
     let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
     let delta = method.starts_with("Delta");

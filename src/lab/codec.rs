@@ -10,8 +10,8 @@ use prost_reflect::prost::Message;
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage};
 use serde_json::Value;
 
-use super::proto::Any;
 use super::LabError;
+use super::proto::Any;
 
 /// What every type URL begins with.
 pub const TYPE_PREFIX: &str = "type.googleapis.com/";

@@ -210,7 +210,11 @@ impl EnvoyProcess {
         let escaped: String = filter
             .bytes()
             .map(|b| {
-                if b.is_ascii_alphanumeric() || b"._-".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") }
+                if b.is_ascii_alphanumeric() || b"._-".contains(&b) {
+                    (b as char).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
             })
             .collect();
         let body = self.get(&format!("/stats?filter={escaped}"))?;
@@ -338,7 +342,8 @@ fn http_body(raw: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::with_capacity(rest.len());
     loop {
         let line = rest.windows(2).position(|w| w == b"\r\n")?;
-        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?.split(';').next()?.trim(), 16).ok()?;
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&rest[..line]).ok()?.split(';').next()?.trim(), 16).ok()?;
         rest = rest.get(line + 2..)?;
         if size == 0 {
             return Some(body);

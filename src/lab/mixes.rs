@@ -55,13 +55,19 @@ fn istio_endpoints(cluster: &str, i: usize) -> Value {
                 "istio": {"workload": format!("service-{i:04};namespace-{:02};service-{i:04};v1;Kubernetes", i % 10)}}}}))
         })
         .collect();
-    typed("envoy.config.endpoint.v3.ClusterLoadAssignment", json!({"cluster_name": cluster, "endpoints": [
-        {"locality": {"region": "region-1", "zone": "zone-a"}, "lb_endpoints": endpoints, "load_balancing_weight": count}]}))
+    typed(
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        json!({"cluster_name": cluster, "endpoints": [
+        {"locality": {"region": "region-1", "zone": "zone-a"}, "lb_endpoints": endpoints, "load_balancing_weight": count}]}),
+    )
 }
 
 fn istio_cluster(i: usize) -> Value {
-    let options = http_options(json!({"explicit_http_config": {"http_protocol_options": {}}, "common_http_protocol_options": {"idle_timeout": "3600s"}}));
-    let base = with(with(with(with(eds_cluster(&service(i)), istio_matches(i)), istio_metadata(i)), breakers()), options);
+    let options = http_options(
+        json!({"explicit_http_config": {"http_protocol_options": {}}, "common_http_protocol_options": {"idle_timeout": "3600s"}}),
+    );
+    let base =
+        with(with(with(with(eds_cluster(&service(i)), istio_matches(i)), istio_metadata(i)), breakers()), options);
     with(base, json!({"lb_policy": "LEAST_REQUEST", "common_lb_config": {"locality_weighted_lb_config": {}}}))
 }
 
@@ -72,41 +78,71 @@ fn istio_filters() -> Vec<Value> {
 
 fn istio_hcm(prefix: &str, routes: Value, mut filters: Vec<Value>) -> Value {
     filters.extend(istio_filters());
-    hcm(prefix, routes, filters, json!({
+    hcm(
+        prefix,
+        routes,
+        filters,
+        json!({
         "access_log": [access_loggers()[1].1],
         "use_remote_address": false, "normalize_path": true, "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "server_name": "istio-envoy", "stream_idle_timeout": "0s",
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "tracing": {"client_sampling": {"value": 100.0}, "random_sampling": {"value": 1.0}, "overall_sampling": {"value": 100.0}},
-        "request_id_extension": {"typed_config": typed("envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig", json!({"use_request_id_for_trace_sampling": true}))}}))
+        "request_id_extension": {"typed_config": typed("envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig", json!({"use_request_id_for_trace_sampling": true}))}}),
+    )
 }
 
 fn istio_downstream_tls() -> Value {
-    downstream_tls(json!({"tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
+    downstream_tls(
+        json!({"tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
         "alpn_protocols": ["istio-peer-exchange", "h2", "http/1.1"],
         "tls_certificate_sds_secret_configs": [sds("default")],
         "combined_validation_context": {"default_validation_context": {"match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"prefix": "spiffe://cluster.local/"}}]},
-            "validation_context_sds_secret_config": sds("ROOTCA")}}), json!({"require_client_certificate": true}))
+            "validation_context_sds_secret_config": sds("ROOTCA")}}),
+        json!({"require_client_certificate": true}),
+    )
 }
 
 fn listener_filter(name: &str, type_name: &str) -> Value {
-    filter(&format!("envoy.filters.listener.{name}"), &format!("envoy.extensions.filters.listener.{name}.v3.{type_name}"), json!({}))
+    filter(
+        &format!("envoy.filters.listener.{name}"),
+        &format!("envoy.extensions.filters.listener.{name}.v3.{type_name}"),
+        json!({}),
+    )
 }
 
 fn istio_inbound(i: usize) -> Vec<Value> {
     let name = format!("inbound|{}||", 8080 + i);
-    let table = table(&name, vec![with(vhost("inbound|http|80", &["*".into()], vec![
-        with(route("/", &name), json!({"name": "default", "decorator": {"operation": "service.default.svc.cluster.local:80/*"}}))]), json!({}))]);
+    let table = table(
+        &name,
+        vec![with(
+            vhost(
+                "inbound|http|80",
+                &["*".into()],
+                vec![with(
+                    route("/", &name),
+                    json!({"name": "default", "decorator": {"operation": "service.default.svc.cluster.local:80/*"}}),
+                )],
+            ),
+            json!({}),
+        )],
+    );
     let rbac = filter("envoy.filters.http.rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", rbac(3));
     let http = istio_hcm(&format!("inbound_0.0.0.0_{};", 8080 + i), inline(table), vec![rbac]);
     let mut tcp = tcp_proxy(&name, &name);
     tcp["typed_config"]["access_log"] = json!([access_loggers()[1].1]);
     let tls = json!({"transport_socket": istio_downstream_tls()});
     vec![
-        with(json!({"name": format!("0.0.0.0_{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "tls",
-            "application_protocols": ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"]}, "filters": [http.clone()]}), tls.clone()),
+        with(
+            json!({"name": format!("0.0.0.0_{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "tls",
+            "application_protocols": ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"]}, "filters": [http.clone()]}),
+            tls.clone(),
+        ),
         json!({"name": format!("0.0.0.0_{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "raw_buffer"}, "filters": [http]}),
-        with(json!({"name": format!("tcp-{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "tls"}, "filters": [tcp]}), tls),
+        with(
+            json!({"name": format!("tcp-{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "tls"}, "filters": [tcp]}),
+            tls,
+        ),
     ]
 }
 
@@ -122,25 +158,49 @@ fn istio_sidecar(name: &str, services: usize, workers: u32, fewer_stats: bool) -
     }
     for i in 0..3 {
         let name = format!("inbound|{}||", 8080 + i);
-        w.clusters.push(with(plain_cluster(&name, "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED", "cleanup_interval": "60s",
-            "upstream_bind_config": {"source_address": {"address": "127.0.0.6", "port_value": 0}}})));
+        w.clusters.push(with(
+            plain_cluster(&name, "ORIGINAL_DST"),
+            json!({"lb_policy": "CLUSTER_PROVIDED", "cleanup_interval": "60s",
+            "upstream_bind_config": {"source_address": {"address": "127.0.0.6", "port_value": 0}}}),
+        ));
     }
-    w.clusters.push(with(plain_cluster("PassthroughCluster", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
+    w.clusters
+        .push(with(plain_cluster("PassthroughCluster", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
     w.clusters.push(plain_cluster("BlackHoleCluster", "STATIC"));
     // routes: the services over three ports, each with the catch-all of Istio
     for (t, port) in [8080, 80, 9090].into_iter().enumerate() {
         let mut hosts: Vec<Value> = (0..services).filter(|i| i % 3 == t).map(istio_vhost).collect();
-        hosts.push(with(vhost("allow_any", &["*".into()], vec![with(route("/", "PassthroughCluster"), json!({"name": "allow_any"}))]), json!({"include_request_attempt_count": true})));
-        w.routes.push(with(table(&port.to_string(), hosts), json!({"max_direct_response_body_size_bytes": 1_048_576, "ignore_port_in_host_matching": true})));
-        let mut l = unbound(&format!("0.0.0.0_{port}"), t, vec![chain(vec![istio_hcm(&format!("outbound_0.0.0.0_{port};"), rds(&port.to_string()), vec![])])]);
-        l = with(l, json!({"traffic_direction": "OUTBOUND", "listener_filters": [listener_filter("tls_inspector", "TlsInspector"), listener_filter("http_inspector", "HttpInspector")],
-            "default_filter_chain": {"filters": [tcp_proxy("PassthroughCluster", "PassthroughCluster")], "name": "PassthroughFilterChain"}}));
+        hosts.push(with(
+            vhost(
+                "allow_any",
+                &["*".into()],
+                vec![with(route("/", "PassthroughCluster"), json!({"name": "allow_any"}))],
+            ),
+            json!({"include_request_attempt_count": true}),
+        ));
+        w.routes.push(with(
+            table(&port.to_string(), hosts),
+            json!({"max_direct_response_body_size_bytes": 1_048_576, "ignore_port_in_host_matching": true}),
+        ));
+        let mut l = unbound(
+            &format!("0.0.0.0_{port}"),
+            t,
+            vec![chain(vec![istio_hcm(&format!("outbound_0.0.0.0_{port};"), rds(&port.to_string()), vec![])])],
+        );
+        l = with(
+            l,
+            json!({"traffic_direction": "OUTBOUND", "listener_filters": [listener_filter("tls_inspector", "TlsInspector"), listener_filter("http_inspector", "HttpInspector")],
+            "default_filter_chain": {"filters": [tcp_proxy("PassthroughCluster", "PassthroughCluster")], "name": "PassthroughFilterChain"}}),
+        );
         w.listeners.push(l);
     }
     for i in 0..services / 4 {
         let mut proxy = tcp_proxy(&service(i), &service(i));
         proxy["typed_config"]["access_log"] = json!([access_loggers()[1].1]);
-        w.listeners.push(with(unbound(&format!("10.96.0.{i}_443"), 100 + i, vec![chain(vec![proxy])]), json!({"traffic_direction": "OUTBOUND"})));
+        w.listeners.push(with(
+            unbound(&format!("10.96.0.{i}_443"), 100 + i, vec![chain(vec![proxy])]),
+            json!({"traffic_direction": "OUTBOUND"}),
+        ));
     }
     let inbound: Vec<Value> = (0..3).flat_map(istio_inbound).collect();
     w.listeners.push(with(listener("virtualInbound", inbound), json!({"traffic_direction": "INBOUND",
@@ -169,7 +229,13 @@ fn istio_gateway(name: &str, hosts: usize, workers: u32) -> Workload {
                         "retry_policy": {"retry_on": "connect-failure,refused-stream,503", "num_retries": 2}}})
             })
             .collect();
-        w.routes.push(table(&table_name, vec![with(vhost(&format!("host-{i:03}.example.com:443"), &[format!("host-{i:03}.example.com")], routes), json!({"include_request_attempt_count": true}))]));
+        w.routes.push(table(
+            &table_name,
+            vec![with(
+                vhost(&format!("host-{i:03}.example.com:443"), &[format!("host-{i:03}.example.com")], routes),
+                json!({"include_request_attempt_count": true}),
+            )],
+        ));
         chains.push(with(sni_chain(&format!("host-{i:03}.example.com"), vec![istio_hcm("outbound_0.0.0.0_8443;", rds(&table_name), vec![])]),
             json!({"transport_socket": downstream_tls(json!({"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [sds(&secret)]}), json!({"require_client_certificate": false}))})));
     }
@@ -183,9 +249,14 @@ fn contour(name: &str, ingresses: usize, workers: u32) -> Workload {
         http_filters().into_iter().filter(|(l, _)| labels.contains(l)).map(|(_, f)| f).collect()
     };
     let http = |table: &str, prefix: &str| {
-        hcm(prefix, rds(table), pick(&["compressor", "grpc_web", "grpc_stats", "cors", "lua"]), json!({
+        hcm(
+            prefix,
+            rds(table),
+            pick(&["compressor", "grpc_web", "grpc_stats", "cors", "lua"]),
+            json!({
             "access_log": [access_loggers()[0].1], "common_http_protocol_options": {"idle_timeout": "60s"}, "use_remote_address": true, "normalize_path": true,
-            "merge_slashes": true, "http_protocol_options": {"accept_http_10": true}, "server_header_transformation": "PASS_THROUGH"}))
+            "merge_slashes": true, "http_protocol_options": {"accept_http_10": true}, "server_header_transformation": "PASS_THROUGH"}),
+        )
     };
     let mut chains = Vec::new();
     for i in 0..ingresses {
@@ -204,12 +275,21 @@ fn contour(name: &str, ingresses: usize, workers: u32) -> Workload {
                 "alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [sds(&secret)]}), json!({}))})));
     }
     let redirect = (0..ingresses)
-        .map(|i| vhost(&format!("app-{i:04}.example.com"), &[format!("app-{i:04}.example.com")], vec![json!({"match": {"prefix": "/"}, "redirect": {"https_redirect": true}})]))
+        .map(|i| {
+            vhost(
+                &format!("app-{i:04}.example.com"),
+                &[format!("app-{i:04}.example.com")],
+                vec![json!({"match": {"prefix": "/"}, "redirect": {"https_redirect": true}})],
+            )
+        })
         .collect();
     w.routes.push(table("ingress_http", redirect));
     w.listeners.push(listener("ingress_http", vec![chain(vec![http("ingress_http", "ingress_http")])]));
-    w.listeners.push(with(listener("ingress_https", chains), json!({"listener_filters": [listener_filter("tls_inspector", "TlsInspector")], "socket_options":
-        [{"level": 1, "name": 9, "int_value": 1, "state": "STATE_LISTENING"}]})));
+    w.listeners.push(with(
+        listener("ingress_https", chains),
+        json!({"listener_filters": [listener_filter("tls_inspector", "TlsInspector")], "socket_options":
+        [{"level": 1, "name": 9, "int_value": 1, "state": "STATE_LISTENING"}]}),
+    ));
     w
 }
 
@@ -241,17 +321,31 @@ fn gateway(name: &str, routes: usize, workers: u32, policies: bool) -> Workload 
             rule["match"] = json!({"path": format!("/health/{i}")});
             rule.as_object_mut().map(|r| r.remove("typed_per_filter_config"));
             rules.push(rule.clone());
-            rules.push(json!({"match": {"prefix": "/old"}, "redirect": {"path_redirect": "/new", "response_code": "FOUND"}}));
+            rules.push(
+                json!({"match": {"prefix": "/old"}, "redirect": {"path_redirect": "/new", "response_code": "FOUND"}}),
+            );
         } else {
             rules.push(rule);
         }
-        with(vhost(&format!("default/eg/http/www_{i}_example_com"), &[format!("www-{i:04}.example.com")], rules),
-            json!({"metadata": {"filter_metadata": {"envoy-gateway": {"resources": [{"kind": "Gateway", "name": "eg", "namespace": "default", "sectionName": "http"}]}}}}))
+        with(
+            vhost(&format!("default/eg/http/www_{i}_example_com"), &[format!("www-{i:04}.example.com")], rules),
+            json!({"metadata": {"filter_metadata": {"envoy-gateway": {"resources": [{"kind": "Gateway", "name": "eg", "namespace": "default", "sectionName": "http"}]}}}}),
+        )
     };
-    w.routes.push(with(table("default/eg/http", (0..routes).map(host).collect()), json!({"ignore_port_in_host_matching": true})));
+    w.routes.push(with(
+        table("default/eg/http", (0..routes).map(host).collect()),
+        json!({"ignore_port_in_host_matching": true}),
+    ));
     let mut filters: Vec<Value> = Vec::new();
     if policies {
-        filters.extend(http_filters().into_iter().filter(|(l, _)| ["cors", "jwt_authn", "ext_authz", "rbac", "local_ratelimit", "compressor"].contains(l)).map(|(_, f)| f));
+        filters.extend(
+            http_filters()
+                .into_iter()
+                .filter(|(l, _)| {
+                    ["cors", "jwt_authn", "ext_authz", "rbac", "local_ratelimit", "compressor"].contains(l)
+                })
+                .map(|(_, f)| f),
+        );
         w.clusters.push(eds_cluster("backend"));
         w.endpoints.push(assignment("backend", 9999, 1));
     }
@@ -272,7 +366,11 @@ fn osm(name: &str, services: usize, workers: u32, permissive: bool, wasm: bool) 
     let http = |prefix: &str, routes: Value| {
         let mut filters = vec![
             filter("envoy.filters.http.rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", json!({})),
-            filter("envoy.filters.http.local_ratelimit", "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", json!({"stat_prefix": prefix})),
+            filter(
+                "envoy.filters.http.local_ratelimit",
+                "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+                json!({"stat_prefix": prefix}),
+            ),
         ];
         let mut extra = json!({"access_log": [access_loggers()[3].1]});
         if wasm {
@@ -307,15 +405,18 @@ fn osm(name: &str, services: usize, workers: u32, permissive: bool, wasm: bool) 
             .collect();
         w.routes.push(table("rds-outbound.80", hosts));
     }
-    w.clusters.push(with(plain_cluster("passthrough-outbound", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
+    w.clusters
+        .push(with(plain_cluster("passthrough-outbound", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
     w.clusters.push(with(plain_cluster("default/client|80|local", "STRICT_DNS"), json!({"load_assignment": {"cluster_name": "default/client|80|local", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address("127.0.0.1", 80)}}]}]}})));
     w.listeners.push(with(listener("outbound-listener", outbound), json!({"traffic_direction": "OUTBOUND",
         "default_filter_chain": {"name": "outbound-mesh-filter-chain", "filters": [tcp_proxy("passthrough-outbound", "passthrough-outbound")]},
         "listener_filters": [listener_filter("original_dst", "OriginalDst"), listener_filter("http_inspector", "HttpInspector")]})));
-    let inbound = with(json!({"name": "inbound-mesh-http-filter-chain:default/client:80", "filter_chain_match": {"destination_port": 80, "transport_protocol": "tls", "server_names": ["client.default.svc.cluster.local"], "application_protocols": ["osm"]},
+    let inbound = with(
+        json!({"name": "inbound-mesh-http-filter-chain:default/client:80", "filter_chain_match": {"destination_port": 80, "transport_protocol": "tls", "server_names": ["client.default.svc.cluster.local"], "application_protocols": ["osm"]},
         "filters": [http("mesh-http-conn-manager.rds-inbound.80", rds("rds-inbound.80"))]}),
         json!({"transport_socket": downstream_tls(json!({"alpn_protocols": ["osm"], "tls_certificate_sds_secret_configs": [sds("service-cert:default/client")],
-            "validation_context_sds_secret_config": sds("root-cert-for-mtls-inbound:default/client")}), json!({"require_client_certificate": true}))}));
+            "validation_context_sds_secret_config": sds("root-cert-for-mtls-inbound:default/client")}), json!({"require_client_certificate": true}))}),
+    );
     w.listeners.push(with(listener("inbound-listener", vec![inbound]), json!({"traffic_direction": "INBOUND", "listener_filters": [listener_filter("tls_inspector", "TlsInspector"), listener_filter("original_dst", "OriginalDst")]})));
     w.routes.push(table("rds-inbound.80", vec![vhost("inbound_virtual-host|client", &["*".into()], vec![json!({"match": {"safe_regex": {"regex": ".*"}}, "route": {"timeout": "0s", "weighted_clusters": {"clusters": [{"name": "default/client|80|local", "weight": 100}]}},
         "typed_per_filter_config": {"envoy.filters.http.rbac": typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({"rbac": {"rules": {"policies": {"rbac-for-route": {"permissions": [{"any": true}], "principals": [{"any": true}]}}}}}))}})])]));
@@ -335,7 +436,11 @@ fn knative(name: &str, revisions: usize, workers: u32) -> Workload {
             for port in ports {
                 let name = format!("outbound|{port}||{service}.default.svc.cluster.local");
                 w.clusters.push(with(with(with(eds_cluster(&name), istio_matches(r)), istio_metadata(r)), breakers()));
-                w.endpoints.push(if *service == public { istio_endpoints(&name, r) } else { typed("envoy.config.endpoint.v3.ClusterLoadAssignment", json!({"cluster_name": name})) });
+                w.endpoints.push(if *service == public {
+                    istio_endpoints(&name, r)
+                } else {
+                    typed("envoy.config.endpoint.v3.ClusterLoadAssignment", json!({"cluster_name": name}))
+                });
                 if let Some(t) = [80, 9090, 9091, 8022, 8012].iter().position(|p| p == port) {
                     let host = format!("{service}.default.svc.cluster.local");
                     tables[t].push(with(vhost(&format!("{host}:{port}"), &[host.clone(), service.clone(), format!("{service}.default.svc"), format!("{service}.default"), format!("10.{}.{}.{}", if *service == public { 96 } else { 97 }, r / 250, r % 250)],
@@ -347,7 +452,14 @@ fn knative(name: &str, revisions: usize, workers: u32) -> Workload {
                 if *port == 443 {
                     let mut proxy = tcp_proxy(&name, &name);
                     proxy["typed_config"]["access_log"] = json!([access_loggers()[1].1]);
-                    w.listeners.push(with(unbound(&format!("10.96.{}.{}_443", r / 250, r % 250), w.listeners.len(), vec![chain(vec![proxy])]), json!({"traffic_direction": "OUTBOUND", "name": format!("{service}_443")})));
+                    w.listeners.push(with(
+                        unbound(
+                            &format!("10.96.{}.{}_443", r / 250, r % 250),
+                            w.listeners.len(),
+                            vec![chain(vec![proxy])],
+                        ),
+                        json!({"traffic_direction": "OUTBOUND", "name": format!("{service}_443")}),
+                    ));
                 }
             }
         }
@@ -364,7 +476,9 @@ fn knative(name: &str, revisions: usize, workers: u32) -> Workload {
 fn edge(name: &str, workers: u32) -> Workload {
     let mut w = Workload::new(name, workers);
     if name.contains("deferred") {
-        w.bootstrap = Some(json!({"deferred_stat_options": {"enable_deferred_creation_stats": true}, "cluster_manager": {"enable_deferred_cluster_creation": true}}));
+        w.bootstrap = Some(
+            json!({"deferred_stat_options": {"enable_deferred_creation_stats": true}, "cluster_manager": {"enable_deferred_cluster_creation": true}}),
+        );
     }
     for i in 0..80 {
         let name = format!("shard_{i}");
@@ -373,15 +487,25 @@ fn edge(name: &str, workers: u32) -> Workload {
             1 => json!({"lb_policy": "MAGLEV"}),
             2 => json!({"lb_policy": "RANDOM"}),
             3 => json!({"lb_policy": "LEAST_REQUEST", "outlier_detection": {"consecutive_5xx": 3}}),
-            4 => json!({"transport_socket": upstream_tls(json!({"alpn_protocols": ["h2"], "validation_context": {"trusted_ca": roots(0, 20)}}), "shard.example.com")}),
-            _ => json!({"outlier_detection": {"interval": "5s"}, "circuit_breakers": {"thresholds": [{"max_connections": 100}]}}),
+            4 => {
+                json!({"transport_socket": upstream_tls(json!({"alpn_protocols": ["h2"], "validation_context": {"trusted_ca": roots(0, 20)}}), "shard.example.com")})
+            }
+            _ => {
+                json!({"outlier_detection": {"interval": "5s"}, "circuit_breakers": {"thresholds": [{"max_connections": 100}]}})
+            }
         };
-        w.clusters.push(with(with(eds_cluster(&name), policy), http_options(json!({"explicit_http_config": {"http2_protocol_options": {}}}))));
+        w.clusters.push(with(
+            with(eds_cluster(&name), policy),
+            http_options(json!({"explicit_http_config": {"http2_protocol_options": {}}})),
+        ));
         let groups: Vec<Value> = (0..1 + i % 3)
             .map(|p| json!({"locality": {"region": "r", "zone": format!("z{p}")}, "priority": if i % 8 == 5 { p } else { 0 }, "load_balancing_weight": 1 + p,
                 "lb_endpoints": (0..4 + i % 12).map(|h| with(endpoint(i * 100 + p * 30 + h), json!({"load_balancing_weight": if i % 8 == 6 { 1 + h } else { 1 }}))).collect::<Vec<_>>()}))
             .collect();
-        w.endpoints.push(typed("envoy.config.endpoint.v3.ClusterLoadAssignment", json!({"cluster_name": name, "endpoints": groups})));
+        w.endpoints.push(typed(
+            "envoy.config.endpoint.v3.ClusterLoadAssignment",
+            json!({"cluster_name": name, "endpoints": groups}),
+        ));
     }
     let hosts = (0..40)
         .map(|i| vhost(&format!("tenant_{i}"), &[format!("tenant-{i}.example.com"), format!("*.tenant-{i}.example.com")], (0..6).map(|k| match k {
@@ -394,10 +518,20 @@ fn edge(name: &str, workers: u32) -> Workload {
         }).collect()))
         .collect();
     w.routes.push(table("edge", hosts));
-    let filters: Vec<Value> = http_filters().into_iter().filter(|(l, _)| ["buffer", "health_check", "csrf", "header_to_metadata", "ip_tagging"].contains(l)).map(|(_, f)| f).collect();
-    w.listeners.push(listener("http", vec![chain(vec![hcm("edge", rds("edge"), filters.clone(), json!({"access_log": [access_loggers()[3].1]}))])]));
+    let filters: Vec<Value> = http_filters()
+        .into_iter()
+        .filter(|(l, _)| ["buffer", "health_check", "csrf", "header_to_metadata", "ip_tagging"].contains(l))
+        .map(|(_, f)| f)
+        .collect();
+    w.listeners.push(listener(
+        "http",
+        vec![chain(vec![hcm("edge", rds("edge"), filters.clone(), json!({"access_log": [access_loggers()[3].1]}))])],
+    ));
     for i in 0..6 {
-        w.listeners.push(with(listener(&format!("tcp_{i}"), vec![chain(vec![tcp_proxy(&format!("tcp_{i}"), &format!("shard_{i}"))])]), json!({"stat_prefix": format!("tcp_{i}")})));
+        w.listeners.push(with(
+            listener(&format!("tcp_{i}"), vec![chain(vec![tcp_proxy(&format!("tcp_{i}"), &format!("shard_{i}"))])]),
+            json!({"stat_prefix": format!("tcp_{i}")}),
+        ));
     }
     w
 }
@@ -407,7 +541,8 @@ fn legacy(name: &str, workers: u32) -> Workload {
     let mut w = Workload::new(name, workers);
     for i in 0..60 {
         let name = format!("legacy-{i}");
-        let hosts: Vec<Value> = (0..3).map(|h| json!({"endpoint": {"address": socket_address("127.0.0.1", 2000 + i * 3 + h)}})).collect();
+        let hosts: Vec<Value> =
+            (0..3).map(|h| json!({"endpoint": {"address": socket_address("127.0.0.1", 2000 + i * 3 + h)}})).collect();
         w.clusters.push(with(plain_cluster(&name, if i % 2 == 0 { "STATIC" } else { "STRICT_DNS" }), json!({"load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
             "circuit_breakers": {"thresholds": [{"max_connections": 10}, {"priority": "HIGH", "max_connections": 20}]}})));
     }
@@ -418,6 +553,9 @@ fn legacy(name: &str, workers: u32) -> Workload {
             with(sni_chain(&format!("*.site-{i}.example.com"), vec![http]), json!({"transport_socket": downstream_tls(json!({"tls_certificates": [if i % 3 == 0 { ecdsa() } else { rsa() }]}), json!({}))}))
         })
         .collect();
-    w.listeners.push(with(listener("sites", chains), json!({"listener_filters": [listener_filter("tls_inspector", "TlsInspector")]})));
+    w.listeners.push(with(
+        listener("sites", chains),
+        json!({"listener_filters": [listener_filter("tls_inspector", "TlsInspector")]}),
+    ));
     w
 }

@@ -6,17 +6,17 @@
 mod ads;
 mod codec;
 pub mod design;
+mod envoy;
 pub mod fit;
 pub mod mixes;
-mod envoy;
-mod workload;
 pub mod proto;
 pub mod shapes;
+mod workload;
 
 pub use ads::{Ads, Seen};
 pub use codec::{TYPE_PREFIX, any, resource_name};
-pub use workload::{Measurement, Workload};
 pub use envoy::{EnvoyProcess, Launch, Reading, bootstrap, version};
+pub use workload::{Measurement, Workload};
 
 /// Why a run of the lab failed.
 #[derive(Debug, thiserror::Error)]

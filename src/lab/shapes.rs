@@ -244,7 +244,11 @@ pub fn wasm_module(size_bytes: usize) -> Vec<u8> {
     }
     let mut out = b"\0asm\x01\0\0\0".to_vec();
     // types: () -> (), (i32) -> i32, (i32 i32) -> (), (i32 i32) -> i32
-    section(1, &[4, 0x60, 0, 0, 0x60, 1, 0x7f, 1, 0x7f, 0x60, 2, 0x7f, 0x7f, 0, 0x60, 2, 0x7f, 0x7f, 1, 0x7f], &mut out);
+    section(
+        1,
+        &[4, 0x60, 0, 0, 0x60, 1, 0x7f, 1, 0x7f, 0x60, 2, 0x7f, 0x7f, 0, 0x60, 2, 0x7f, 0x7f, 1, 0x7f],
+        &mut out,
+    );
     let functions: [(&str, u8, &[u8]); 8] = [
         ("proxy_abi_version_0_2_1", 0, &[0, 0x0b]),
         ("_initialize", 0, &[0, 0x0b]),

@@ -111,7 +111,10 @@ impl Matcher {
     fn refuses_cheaply(&self, prefix: &str) -> bool {
         self.reject_all
             || !self.inclusive
-                && self.patterns.iter().any(|p| matches!(p, Pattern::Prefix(t) if t.ends_with('.') && prefix.starts_with(t.as_str())))
+                && self
+                    .patterns
+                    .iter()
+                    .any(|p| matches!(p, Pattern::Prefix(t) if t.ends_with('.') && prefix.starts_with(t.as_str())))
     }
 
     /// What is kept of a family whose varying part is `name`.
@@ -153,7 +156,9 @@ mod tests {
     use super::*;
 
     fn family() -> Family {
-        Family { stats: vec![(Kind::Counter, "cluster.{}.total".into()), (Kind::Histogram, "cluster.{}.time_ms".into())] }
+        Family {
+            stats: vec![(Kind::Counter, "cluster.{}.total".into()), (Kind::Histogram, "cluster.{}.time_ms".into())],
+        }
     }
 
     fn config(inclusive: bool, patterns: &[(&str, &str)]) -> StatsConfig {

@@ -67,7 +67,8 @@ pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
         deferred_stats: config.is_some_and(|c| c.deferred_stats),
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
-        seen_stats: HashSet::new(),
+        seen: HashSet::new(),
+        kept_stats: HashMap::new(),
         seen_vms: HashSet::new(),
         secrets: HashMap::new(),
         sink,
@@ -118,7 +119,8 @@ struct Walk<'a, 's> {
     deferred_stats: bool,
     deferred_clusters: bool,
     routes_listed: bool,
-    seen_stats: HashSet<(&'static str, String)>,
+    seen: HashSet<(&'static str, String)>,
+    kept_stats: HashMap<(String, String), Kept>,
     seen_vms: HashSet<(String, u64)>,
     /// Kind and decoded bytes of the payload of each secret.
     secrets: HashMap<&'a str, (SecretKind, f64)>,
@@ -156,18 +158,25 @@ impl<'a> Walk<'a, '_> {
         self.put(item, "stat.refused", f64::from(k.refused));
     }
 
-    /// The stats of one family under one name, unless that name has them already.
-    fn stats(&mut self, item: Item, family: &'static str, name: &str) {
-        if self.seen_stats.insert((family, name.to_owned())) {
-            self.stats_again(item, family, name);
+    /// The stats of one family under one name. The stat itself exists once per name; every scope that asks for it keeps
+    /// a reference in its own maps.
+    fn stats(&mut self, item: Item, family: &str, name: &str) {
+        let Some(f) = self.table.family(family) else { return };
+        let key = (family.to_owned(), name.to_owned());
+        let known = self.kept_stats.get(&key).copied();
+        let k = known.unwrap_or_else(|| self.matcher.keep(f, name));
+        if known.is_none() {
+            self.kept_stats.insert(key, k);
+            self.kept(item, family, k);
+        } else {
+            self.put(item, "stat.refused", f64::from(k.refused));
         }
+        self.put(item, "stat.reference", f64::from(k.counters + k.gauges + k.histograms + k.texts));
     }
 
-    fn stats_again(&mut self, item: Item, family: &str, name: &str) {
-        if let Some(f) = self.table.family(family) {
-            let k = self.matcher.keep(f, name);
-            self.kept(item, family, k);
-        }
+    /// True the first time it is asked for `what`.
+    fn first(&mut self, what: &'static str, key: &str) -> bool {
+        self.seen.insert((what, key.to_owned()))
     }
 
     fn all(&mut self) {
@@ -201,7 +210,6 @@ impl<'a> Walk<'a, '_> {
                 self.put(item, "route_table.inline", 1.0);
             } else {
                 self.put(item, "route_table", 1.0);
-                self.put(item, "route_table.worker", self.workers);
             }
             for (j, v) in t.virtual_hosts.iter().enumerate() {
                 self.virtual_host(Item::VirtualHost(i, j), v);
@@ -312,8 +320,8 @@ impl<'a> Walk<'a, '_> {
         self.put(item, "cluster.metadata", f64::from(u8::from(c.has_metadata)));
         self.put(item, "cluster.matches", f64::from(u8::from(c.transport_socket_matches > 0)));
         self.put(item, "cluster.match", f64::from(c.transport_socket_matches));
-        for _ in 0..c.transport_socket_matches {
-            self.stats_again(item, "cluster.match", name);
+        for k in 0..c.transport_socket_matches {
+            self.stats(item, "cluster.match", &format!("{name}.{k}"));
         }
         if !c.tls.is_empty() {
             self.stats(item, "cluster.tls", name);
@@ -374,7 +382,11 @@ impl<'a> Walk<'a, '_> {
         if policy.contains("ring") {
             self.put(item, "lb.ring", priorities);
             self.stats(item, "cluster.ring", name);
-            self.put(item, "lb.ring_bytes", priorities * ring_bytes(h.hosts, c.lb.minimum_ring_size, c.lb.maximum_ring_size));
+            self.put(
+                item,
+                "lb.ring_bytes",
+                priorities * ring_bytes(h.hosts, c.lb.minimum_ring_size, c.lb.maximum_ring_size),
+            );
         } else if policy.contains("maglev") {
             self.put(item, "lb.maglev", priorities);
             self.stats(item, "cluster.maglev", name);
@@ -397,7 +409,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn tls(&mut self, item: Item, tls: &TlsContext, owner: Option<&str>, cert_family: &'static str) {
+    fn tls(&mut self, item: Item, tls: &TlsContext, owner: Option<&str>, cert_family: &str) {
         for r in &tls.certificates {
             let (bytes, sds, key) = self.payload(r, 1200.0);
             self.put(item, "tls.certificate", 1.0);
@@ -478,13 +490,13 @@ impl<'a> Walk<'a, '_> {
         let kind = kind_of(log);
         self.put(item, &format!("al:{kind}"), 1.0);
         // an open file has a flush thread's buffers; loggers with one path share it, and most proxies use one path
-        if kind.contains(".file.") && self.seen_stats.insert(("file", String::new())) {
+        if kind.contains(".file.") && self.first("file", "") {
             self.put(item, "log.file", 1.0);
         }
-        if kind.contains(".stream.") && self.seen_stats.insert(("stream", String::new())) {
+        if kind.contains(".stream.") && self.first("stream", "") {
             self.put(item, "log.file", 1.0);
         }
-        if (kind.contains(".grpc.") || kind.contains("open_telemetry")) && self.seen_stats.insert(("als", kind.to_owned())) {
+        if (kind.contains(".grpc.") || kind.contains("open_telemetry")) && self.first("als", kind) {
             self.put(item, "log.grpc", 1.0);
         }
         self.weight(item, &LOG, log.weight);
@@ -508,7 +520,7 @@ impl<'a> Walk<'a, '_> {
             .map(|p| p.len_bytes / 4)
             .sum();
         // filters stay packed in the retained listener, as Envoy got them
-        self.put(item, "chain.wire_bytes", (c.weight.wire_bytes() as f64 - f64::from(base64)).max(0.0));
+        self.put(item, "chain.wire_bytes", size_class(c.weight.wire_bytes().saturating_sub(u64::from(base64))) as f64);
         self.put(item, "chain.messages", f64::from(c.weight.messages));
         if let Some(tls) = &c.tls {
             self.put(item, "tls.downstream", 1.0);
@@ -576,8 +588,7 @@ impl<'a> Walk<'a, '_> {
                 continue;
             }
             self.put(item, &format!("hf:{kind}"), 1.0);
-            self.put(item, &format!("hf.worker:{kind}"), self.workers);
-            let code: f64 = f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum();
+            let code = size_class(f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>() as u64) as f64;
             if kind.ends_with(".Lua") {
                 self.put(item, "lua.code_bytes", f.weight.string_bytes as f64);
             } else if kind.ends_with(".Wasm") {
@@ -592,10 +603,7 @@ impl<'a> Walk<'a, '_> {
             } else {
                 self.filter_weight(item, kind, f.weight);
             }
-            let family = format!("hf:{kind}");
-            if self.table.family(&family).is_some() && self.seen_stats.insert(("hf", format!("{kind} {}", h.stat_prefix))) {
-                self.stats_again(item, &family, &h.stat_prefix);
-            }
+            self.stats(item, &format!("hf:{kind}"), &h.stat_prefix);
         }
     }
 
@@ -650,10 +658,10 @@ fn ring_bytes(hosts: u32, minimum: Option<u64>, maximum: Option<u64>) -> f64 {
 }
 
 /// Bytes of the protobuf arena that keeps a load assignment for the EDS cache: blocks double from 256 bytes to 32 KiB,
-/// so the cost is a staircase (the step at 55 endpoints was measured on 1.40). An endpoint takes about 600 bytes of it.
+/// so the cost is a staircase. The bytes per endpoint and per value of its metadata are those that fit the steps
+/// measured on 1.40 best (55 plain endpoints; 2, 5 and 9 endpoints with Istio's metadata).
 fn arena_bytes(h: HostCounts, w: Weight) -> f64 {
-    let per: u64 = std::env::var("ARENA_S").ok().and_then(|v| v.parse().ok()).unwrap_or(200);
-    let needed = 600 * u64::from(h.hosts) + 150 * u64::from(h.localities) + per * u64::from(w.struct_values);
+    let needed = 600 * u64::from(h.hosts) + 150 * u64::from(h.localities) + 50 * u64::from(w.struct_values);
     let (mut have, mut block) = (0u64, 256u64);
     while have < needed {
         have += block;

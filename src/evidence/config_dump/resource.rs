@@ -646,7 +646,7 @@ fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
             if e.metadata.tally.weight.struct_values > 1 {
                 out.with_metadata += 1;
                 // pods of one deployment have equal metadata, mostly next to each other
-                let hash = e.metadata.tally.hash;
+                let hash = e.metadata.tally.bag;
                 if !metadata.contains(&hash) && metadata.len() < MAX_DISTINCT {
                     metadata.push(hash);
                 }

@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) mismatches: u32,
     last_key: KeyClass,
     parent_key: KeyClass,
+    /// Sum of the hashes of all string values: equal for maps whose entries come in another order.
+    pub(crate) bag: u64,
     depth: u32,
     /// Depth of the object whose `filter_metadata` is being read.
     in_struct: Option<u32>,
@@ -72,6 +74,7 @@ impl Tally {
             mismatches: 0,
             last_key: KeyClass::Other,
             parent_key: KeyClass::Other,
+            bag: 0,
             depth: 0,
             in_struct: None,
         }
@@ -107,6 +110,7 @@ pub(crate) fn scoped<R>(f: impl FnOnce() -> R) -> (R, Tally) {
         t.weight = t.weight + inner.weight;
         t.hash = mix(t.hash, inner.hash);
         t.mismatches += inner.mismatches;
+        t.bag = t.bag.wrapping_add(inner.bag);
         t.payloads.extend_from_slice(&inner.payloads);
     });
     (result, inner)
@@ -262,6 +266,7 @@ pub(crate) fn string(text: &str) -> u64 {
     let hash = text_hash(text.as_bytes());
     with(|t| {
         t.struct_value();
+        t.bag = t.bag.wrapping_add(hash);
         let w = &mut t.weight;
         w.strings += 1;
         w.string_bytes += text.len() as u32;
@@ -272,9 +277,13 @@ pub(crate) fn string(text: &str) -> u64 {
         t.hash = mix(t.hash, hash);
         if text.len() >= PAYLOAD_BYTES {
             let kind = match (t.last_key, t.parent_key) {
-                (KeyClass::LuaSource, _) | (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::LuaSource) => PayloadKind::Lua,
+                (KeyClass::LuaSource, _) | (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::LuaSource) => {
+                    PayloadKind::Lua
+                }
                 (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::TrustedCa) => PayloadKind::CaBundle,
-                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::CertificateChain) => PayloadKind::CertificateChain,
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::CertificateChain) => {
+                    PayloadKind::CertificateChain
+                }
                 (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::Local) => PayloadKind::Wasm,
                 (_, KeyClass::PrivateKey) => return hash,
                 _ => PayloadKind::Other,
