@@ -1,10 +1,11 @@
 //! `meshdump calibrate`: measures an Envoy build on loopback and fits the price table of `cost::envoy` to it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Exit, Failure, output};
+use super::{Exit, Failure};
 use crate::lab::{self, Measurement, Workload};
 
 /// Measure an Envoy build on loopback and fit the price table to it.
@@ -41,7 +42,7 @@ pub(super) struct CalibrateArgs {
 
 pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     let (version, build) = lab::version(&args.envoy).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
-    output::note_line(&format!("Envoy {version} ({build})"));
+    note(&format!("Envoy {version} ({build})"));
     if !args.fit_only {
         measure(args, &version)?;
     }
@@ -56,13 +57,13 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
         for (name, measured, predicted) in lab::fit::predictions(&file, &runs) {
             let error = lab::fit::relative_error(predicted, measured, base);
             errors.push(error);
-            output::note_line(&format!(
+            note(&format!(
                 "{name:<48} measured {measured:>10.0}  predicted {predicted:>10.0}  {:>6.2} %",
                 error * 100.0
             ));
         }
         let r = lab::fit::summary(&errors);
-        output::note_line(&format!(
+        note(&format!(
             "error {:.2} % median, {:.2} % 90th percentile, {:.2} % worst",
             r.median * 100.0,
             r.p90 * 100.0,
@@ -80,7 +81,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
             std::fs::write(errors, lines)
                 .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", errors.display())))?;
         }
-        output::note_line(&format!(
+        note(&format!(
             "{} runs, {} prices: error {:.2} % median, {:.2} % 90th percentile, {:.2} % worst",
             file.runs,
             file.prices.len(),
@@ -110,7 +111,7 @@ fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
         }
         match workload.run(&args.envoy) {
             Ok(m) => {
-                output::note_line(&format!(
+                note(&format!(
                     "{:>3}/{total} {:<48} allocated {:>11}  anonymous {:>11}  stats {:>6}",
                     i + 1,
                     workload.name,
@@ -125,12 +126,12 @@ fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
             }
             Err(e) => {
                 failed += 1;
-                output::note_line(&format!("{:>3}/{total} {:<48} failed: {e}", i + 1, workload.name));
+                note(&format!("{:>3}/{total} {:<48} failed: {e}", i + 1, workload.name));
             }
         }
     }
     if failed > 0 {
-        output::note_line(&format!("{failed} of {total} runs failed"));
+        note(&format!("{failed} of {total} runs failed"));
     }
     Ok(())
 }
@@ -152,4 +153,9 @@ fn save(folder: &Path, workload: &Workload, m: &Measurement) -> std::io::Result<
         .to_string(),
     )?;
     std::fs::write(folder.join("memory.json"), &m.memory)
+}
+
+/// Progress and results go to stderr: stdout is for data.
+fn note(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }

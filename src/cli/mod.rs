@@ -1,5 +1,6 @@
 //! The command line: opens the doors between the rooms and prints. Only this room prints.
 
+mod analyze;
 mod calibrate;
 mod output;
 
@@ -58,6 +59,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// What is in the evidence, what it costs, what is leaking (start here)
+    Analyze(analyze::AnalyzeArgs),
+    /// What was recognised in the inputs, what was skipped and why
+    Ls(analyze::LsArgs),
+    /// The documentation of a finding code
+    Explain {
+        /// The code, MD302; all of them when left out
+        code: Option<String>,
+    },
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
 }
@@ -73,8 +83,11 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             return if e.print().is_err() { exit(Exit::Output) } else { ExitCode::from(code as u8) };
         }
     };
-    let result: Result<Exit, Failure> = match cli.command {
-        Command::Calibrate(args) => calibrate::run(&args),
+    let result: Result<Exit, Failure> = match &cli.command {
+        Command::Analyze(args) => analyze::run(args),
+        Command::Ls(args) => analyze::ls(args),
+        Command::Explain { code } => explain(code.as_deref()),
+        Command::Calibrate(args) => calibrate::run(args),
     };
     match result {
         Ok(code) => exit(code),
@@ -87,4 +100,23 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn exit(code: Exit) -> ExitCode {
     ExitCode::from(code as u8)
+}
+
+fn explain(code: Option<&str>) -> Result<Exit, Failure> {
+    use crate::findings::catalog::{CATALOG, lookup};
+    let mut text = String::new();
+    match code {
+        None => CATALOG.iter().for_each(|e| text.push_str(&format!("{}  {}\n", e.code, e.title))),
+        Some(code) => match lookup(code) {
+            Some(e) => text = format!("{}  {}\n\n{}\n", e.code, e.title, output::wrap(e.text, 100)),
+            None => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("no finding has the code `{code}`; `meshdump explain` lists them"),
+                ));
+            }
+        },
+    }
+    output::print(&text)?;
+    Ok(Exit::Ok)
 }

@@ -1,9 +1,10 @@
 //! `-o FORMAT[=PATH]`, repeatable: data on stdout or in files, messages on stderr, broken pipes end quietly.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use anstream::ColorChoice;
 use clap::Args;
 
 use super::{Exit, Failure};
@@ -49,7 +50,7 @@ pub struct OutputArgs {
     /// Format, and file to write: text (default) or json; repeatable
     #[arg(short = 'o', long = "output", value_name = "FORMAT[=PATH]")]
     pub outputs: Vec<OutputSpec>,
-    /// Width of text output in columns; the terminal's, or 100 when piped
+    /// Width of text output in columns; the terminal's, or 120 when it is not known
     #[arg(long, value_name = "COLUMNS")]
     pub width: Option<u16>,
 }
@@ -72,24 +73,31 @@ impl OutputArgs {
         Ok(self.outputs.clone())
     }
 
-    /// Writes every output asked for; `render` makes the text of one format.
+    /// Columns of text output.
+    fn width(&self) -> usize {
+        let terminal =
+            || std::io::stdout().is_terminal().then(|| std::env::var("COLUMNS").ok()?.parse::<u16>().ok()).flatten();
+        usize::from(self.width.or_else(terminal).unwrap_or(120)).max(60)
+    }
+
+    /// Writes every output asked for; `render` makes the text of one format for a width in columns.
     ///
     /// # Errors
     /// [`Exit::Output`] when a file or stdout cannot be written. A closed pipe is success.
-    pub fn write(&self, mut render: impl FnMut(Format) -> String) -> Result<(), Failure> {
+    pub fn write(&self, mut render: impl FnMut(Format, usize) -> String) -> Result<(), Failure> {
         for spec in self.specs()? {
-            let mut text = render(spec.format);
+            let mut text = render(spec.format, self.width());
+            let styled = spec.path.is_none() && anstream::AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+            if !styled {
+                text = anstream::adapter::strip_str(&text).to_string();
+            }
             if !text.ends_with('\n') {
                 text.push('\n');
             }
             match &spec.path {
                 Some(path) => std::fs::write(path, &text)
                     .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))?,
-                None => match std::io::stdout().lock().write_all(text.as_bytes()) {
-                    Ok(()) => {}
-                    Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
-                    Err(e) => return Err(Failure::new(Exit::Output, format!("cannot write to stdout: {e}"))),
-                },
+                None => print(&text)?,
             }
         }
         Ok(())
@@ -97,11 +105,73 @@ impl OutputArgs {
 }
 
 /// Prints `error: MESSAGE` on stderr.
-pub fn error_line(message: &str) {
+pub(super) fn error_line(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "error: {message}");
 }
 
-/// Prints a note on stderr.
-pub fn note_line(message: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{message}");
+/// Writes `text` to stdout. A closed pipe is success.
+///
+/// # Errors
+/// [`Exit::Output`] when stdout cannot be written.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(e) => Err(Failure::new(Exit::Output, format!("cannot write to stdout: {e}"))),
+    }
+}
+
+/// `text` with lines of at most `width` characters.
+pub(super) fn wrap(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        if column > 0 && column + 1 + word.chars().count() > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += word.chars().count();
+    }
+    out
+}
+
+/// A size as Kubernetes writes it: `512Mi`, `1Gi`, `300M`, or plain bytes.
+///
+/// # Errors
+/// One line that says what was expected.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit {
+        "" | "B" => 1,
+        "k" | "K" | "kB" | "KB" => 1_000,
+        "M" | "MB" => 1_000_000,
+        "G" | "GB" => 1_000_000_000,
+        "Ki" | "KiB" => 1 << 10,
+        "Mi" | "MiB" => 1 << 20,
+        "Gi" | "GiB" => 1 << 30,
+        "Ti" | "TiB" => 1 << 40,
+        _ => return Err(format!("unknown unit `{unit}`; write it as 512Mi, 1Gi or 300M")),
+    };
+    let value: f64 = number.parse().map_err(|_| "expected a number, as in 512Mi".to_owned())?;
+    Ok((value * factor as f64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("512Mi"), Ok(512 << 20));
+        assert_eq!(parse_size("1.5G"), Ok(1_500_000_000));
+        assert_eq!(parse_size("17"), Ok(17));
+        assert!(parse_size("12parsecs").is_err());
+        assert!(parse_size("Mi").is_err());
+    }
 }

@@ -3,4 +3,7 @@
 //! Nothing past this room sees JSON or protobuf.
 
 pub mod config_dump;
+pub mod envoy_admin;
 mod json;
+pub mod kind;
+pub mod load;

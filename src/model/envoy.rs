@@ -57,8 +57,13 @@ pub struct Meta {
     pub span: Span,
     /// Weight of the resource proper (wrapper excluded).
     pub weight: Weight,
-    /// xxh3-64 of the resource's text, for "the same everywhere?" questions. Sensitive to whitespace and key order.
+    /// Hash over the resource's keys and values in order, the outermost `@type` left out. The same for every layout and
+    /// either spelling, for "the same everywhere?" questions.
     pub text_hash: u64,
+    /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
+    pub cluster_refs: Option<Arc<[Name]>>,
+    /// Bytes of JSON by field path, of large resources only; the paths start at the entry that holds the resource.
+    pub fields: Option<Arc<[(Name, u64)]>>,
 }
 
 /// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
@@ -197,9 +202,9 @@ pub struct FilterChain {
     pub weight: Weight,
     /// Length as written, in bytes.
     pub len_bytes: u64,
-    /// xxh3-64 over everything but name and match: chains equal here could be one chain.
+    /// Hash over filters and transport socket: chains equal here differ in name and match only.
     pub body_hash: u64,
-    /// xxh3-64 over the filters alone.
+    /// Hash over the filters alone.
     pub filters_hash: u64,
 }
 
@@ -297,7 +302,7 @@ pub struct VirtualHost {
     pub offset_in_table: u64,
     /// Length as written, in bytes.
     pub len_bytes: u64,
-    /// xxh3-64 of its text without the leading name, for families of equal virtual hosts.
+    /// Hash as in [`Meta::text_hash`].
     pub text_hash: u64,
 }
 
@@ -408,6 +413,13 @@ pub struct Cluster {
     pub has_metadata: bool,
     /// The owner written into metadata by a control plane, if any.
     pub owner: Option<Box<Owner>>,
+}
+
+impl Cluster {
+    /// The name its endpoints are listed under.
+    pub fn service_name(&self) -> &Name {
+        self.eds_service_name.as_ref().unwrap_or(&self.meta.name)
+    }
 }
 
 /// One `ClusterLoadAssignment` of the dump.
@@ -696,4 +708,13 @@ pub struct Proxy {
     pub init_targets: Option<Vec<(Name, Vec<Name>)>>,
     /// The dump was made by a control plane (what it would send), not by Envoy.
     pub expected_only: bool,
+}
+
+impl Proxy {
+    /// For each cluster, whether the dump lists its endpoints apart. With `?include_eds` Envoy lists those of every
+    /// active cluster, inline ones too, so the cluster's own are then a second mention of the same hosts.
+    pub fn endpoints_listed(&self) -> Vec<bool> {
+        let listed: std::collections::HashSet<&str> = self.endpoint_sets.iter().map(|e| &*e.meta.name).collect();
+        self.clusters.iter().map(|c| listed.contains(&**c.service_name())).collect()
+    }
 }

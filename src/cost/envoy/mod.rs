@@ -11,7 +11,7 @@ pub mod terms;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::cost::Estimate;
-use crate::model::envoy::{FilterChain, Proxy};
+use crate::model::envoy::{FilterChain, Proxy, State};
 
 pub use table::{Residual, Table, TableFile};
 pub use terms::{Item, walk};
@@ -121,6 +121,8 @@ pub struct Priced {
     pub subscription: Estimate,
     /// Sections of unknown types, priced by size.
     pub unknown: Estimate,
+    /// Draining generations that only the gauges tell of, at the mean price of the listeners seen.
+    pub hidden_draining: Estimate,
     /// Memory outside the allocator: LuaJIT, V8.
     pub outside_allocator: Estimate,
     /// Types of extensions that were never measured; they are priced like others of their kind, with wide bounds.
@@ -143,6 +145,7 @@ impl Priced {
             + self.bootstrap
             + self.subscription
             + self.unknown
+            + self.hidden_draining
     }
 
     /// What `/memory` is expected to show as `allocated`.
@@ -220,6 +223,7 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     out.extension_configs = (0..proxy.extension_configs.len()).map(|i| take(Item::Extension(i))).collect();
     out.subscription += (0..proxy.scoped_routes.len()).map(|i| take(Item::Scoped(i))).sum();
     out.unknown = proxy.unknown.iter().map(|u| Estimate::within(u.bytes * 2, BY_SIZE)).sum();
+    out.hidden_draining = hidden_draining(proxy, &out.listeners);
     let lua = count_chains_with(proxy, "lua");
     // one LuaJIT state per chain and thread, about 90 KB outside the allocator
     out.outside_allocator = Estimate::within(lua * 90_000 * u64::from(settings.concurrency + 1), BY_SIZE);
@@ -246,6 +250,26 @@ impl Raw {
         let round = |x: f64| x.max(0.0).round() as u64;
         Estimate::within(round(self.measured), percent) + Estimate::within(round(self.by_size), BY_SIZE)
     }
+}
+
+/// Envoy ≥ 1.13 shows one draining generation per name; `total_listeners_draining` counts them all.
+fn hidden_draining(proxy: &Proxy, prices: &[ListenerPrice]) -> Estimate {
+    let shown: Vec<_> =
+        proxy.listeners.iter().zip(prices).filter(|(l, _)| l.meta.state == State::Draining).map(|(_, p)| p).collect();
+    let all = proxy.stats.as_ref().and_then(|s| s.listeners_draining).unwrap_or(0);
+    let hidden = all.saturating_sub(shown.len() as u64);
+    if hidden == 0 {
+        return Estimate::default();
+    }
+    let sample: Vec<&ListenerPrice> = if shown.is_empty() {
+        proxy.listeners.iter().zip(prices).filter(|(l, _)| l.meta.state == State::Active).map(|(_, p)| p).collect()
+    } else {
+        shown
+    };
+    // inline tables of hidden generations stand in the routes section and are priced there
+    let sum: u64 = sample.iter().map(|p| p.own.bytes + p.chains.iter().map(|c| c.bytes).sum::<u64>()).sum();
+    let mean = sum.checked_div(sample.len() as u64).unwrap_or(20_000);
+    Estimate { bytes: mean * hidden, low: mean * hidden / 4, high: mean * hidden * 3 }
 }
 
 fn count_chains_with(proxy: &Proxy, what: &str) -> u64 {

@@ -66,8 +66,10 @@ pub(crate) struct Stranger {
 /// Something the machine had to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remark {
-    /// Bytes before the first document.
+    /// Text before the first document, which begins after so many bytes.
     LeadingText { bytes: u64 },
+    /// Text, and no document in it.
+    NoDocument,
     /// Bytes after a document that are not JSON.
     TrailingText { offset_bytes: u64 },
     /// A piece longer than the limit was skipped.
@@ -138,6 +140,8 @@ pub(crate) struct Cutter {
     key: Vec<u8>,
     path: String,
     documents: u32,
+    /// Something that is no document was met before the first one.
+    text_seen: bool,
     /// Offset of the buffer's first byte in the input.
     base: u64,
     /// Bytes whose newlines are counted in `line`.
@@ -166,6 +170,7 @@ impl Cutter {
             key: Vec::new(),
             path: String::new(),
             documents: 0,
+            text_seen: false,
             base: 0,
             counted: 0,
             line: 1,
@@ -188,10 +193,10 @@ impl Cutter {
     pub(crate) fn run(&mut self, buf: &[u8], complete: bool, batch_bytes: usize, pieces: &mut Vec<Piece>) -> usize {
         let mut at = 0;
         while !self.stopped {
-            if let (Some(first), Some(last)) = (pieces.first(), pieces.last()) {
-                if last.range.end - first.range.start >= batch_bytes {
-                    break;
-                }
+            if let (Some(first), Some(last)) = (pieces.first(), pieces.last())
+                && last.range.end - first.range.start >= batch_bytes
+            {
+                break;
             }
             let step = match &self.mode {
                 Mode::Walk => self.walk(buf, &mut at, complete),
@@ -237,7 +242,13 @@ impl Cutter {
         let inside = match &self.mode {
             Mode::Taking { .. } => "a resource",
             Mode::Skipping { .. } => "a value",
-            Mode::Walk if self.stack.is_empty() => return,
+            Mode::Walk if self.stack.is_empty() => {
+                if self.text_seen && self.documents == 0 {
+                    self.remarks.push(Remark::NoDocument);
+                }
+                self.stopped = true;
+                return;
+            }
             Mode::Walk => match self.stack.last().map(|f| f.role) {
                 Some(Role::List(..)) => "a list of resources",
                 Some(Role::Section(_)) => "a section",
@@ -331,6 +342,9 @@ impl Cutter {
         }
         self.text(*at, i);
         *at = i;
+        if self.text_seen && self.documents == 0 {
+            self.remarks.push(Remark::LeadingText { bytes: self.base + i as u64 });
+        }
         self.documents += 1;
         self.key.clear();
         self.path.clear();
@@ -342,13 +356,10 @@ impl Cutter {
         if to <= from {
             return;
         }
-        let offset_bytes = self.base + from as u64;
-        let bytes = (to - from) as u64;
-        match self.remarks.last_mut() {
-            Some(Remark::LeadingText { bytes: b }) if self.documents == 0 => *b += bytes,
-            _ if self.documents == 0 => self.remarks.push(Remark::LeadingText { bytes }),
-            Some(Remark::TrailingText { .. }) => {}
-            _ => self.remarks.push(Remark::TrailingText { offset_bytes }),
+        if self.documents == 0 {
+            self.text_seen = true;
+        } else if !matches!(self.remarks.last(), Some(Remark::TrailingText { .. })) {
+            self.remarks.push(Remark::TrailingText { offset_bytes: self.base + from as u64 });
         }
     }
 
@@ -444,6 +455,7 @@ impl Cutter {
                 }
                 Class::Element(kind) => self.take(kind),
                 Class::OtherType(t) if role == Role::Configs => self.skip(buf, *at, Why::Stranger(t)),
+                Class::Foreign => self.skip(buf, *at, Why::Unwanted),
                 Class::OtherType(_) | Class::Unknown => match self.deeper() {
                     Some(role) => self.push(false, role, at),
                     None => self.skip(buf, *at, Why::Unwanted),

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::evidence::json::message::{
-    Count, Entries, Flag, Hashed, List, Loose, Num, Opt, Shared, Sub, Text, message, tolerate,
+    Count, Entries, Flag, Hashed, List, Loose, Num, Opt, Plain, Shared, Sub, Text, TypeUrl, message, tolerate,
 };
 use crate::evidence::json::tally;
 
@@ -17,7 +17,7 @@ message! {
         type_url: Shared = "@type",
         name: Text = "name",
         version: Shared = "version_info" | "versionInfo",
-        last_updated: Text = "last_updated" | "lastUpdated",
+        last_updated: Plain = "last_updated" | "lastUpdated",
         listener: Opt<Sub<Listener>> = "listener",
         cluster: Opt<Sub<Cluster>> = "cluster",
         route_config: Opt<Sub<RouteConfiguration>> = "route_config" | "routeConfig",
@@ -36,7 +36,7 @@ message! {
     /// One state of a dynamic listener.
     struct ListenerState {
         version: Shared = "version_info" | "versionInfo",
-        last_updated: Text = "last_updated" | "lastUpdated",
+        last_updated: Plain = "last_updated" | "lastUpdated",
         listener: Opt<Sub<Listener>> = "listener",
     }
 }
@@ -45,7 +45,7 @@ message! {
     /// `UpdateFailureState`.
     struct ErrorState {
         failed: Opt<Sub<AnyConfig>> = "failed_configuration" | "failedConfiguration",
-        last_update_attempt: Text = "last_update_attempt" | "lastUpdateAttempt",
+        last_update_attempt: Plain = "last_update_attempt" | "lastUpdateAttempt",
         details: Text = "details",
         version: Shared = "version_info" | "versionInfo",
     }
@@ -53,9 +53,9 @@ message! {
 
 message! {
     struct SocketAddress {
-        address: Text = "address",
+        address: Plain = "address",
         port: Num = "port_value" | "portValue",
-        named_port: Text = "named_port" | "namedPort",
+        named_port: Plain = "named_port" | "namedPort",
         protocol: Shared = "protocol",
     }
 }
@@ -78,6 +78,7 @@ message! {
 
 message! {
     struct Listener {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         address: Opt<Address> = "address",
         stat_prefix: Shared = "stat_prefix" | "statPrefix",
@@ -245,6 +246,7 @@ message! {
 
 message! {
     struct RouteConfiguration {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         virtual_hosts: VirtualHosts = "virtual_hosts" | "virtualHosts",
         vhds: Count = "vhds",
@@ -391,7 +393,7 @@ message! {
 
 message! {
     struct IstioService {
-        host: Text = "host",
+        host: Plain = "host",
         name: Text = "name",
         namespace: Shared = "namespace",
     }
@@ -399,7 +401,7 @@ message! {
 
 message! {
     struct IstioMetadata {
-        config: Text = "config",
+        config: Plain = "config",
         services: List<IstioService> = "services",
     }
 }
@@ -486,6 +488,7 @@ message! {
 
 message! {
     struct Cluster {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         alt_stat_name: Text = "alt_stat_name" | "altStatName" | "observability_name" | "observabilityName",
         kind: Shared = "type",
@@ -550,6 +553,7 @@ message! {
 
 message! {
     struct ClusterLoadAssignment {
+        type_url: TypeUrl = "@type",
         cluster_name: Text = "cluster_name" | "clusterName",
         endpoints: List<LocalityEndpoints> = "endpoints",
     }
@@ -557,6 +561,7 @@ message! {
 
 message! {
     struct Secret {
+        type_url: TypeUrl = "@type",
         name: Text = "name",
         tls: Count = "tls_certificate" | "tlsCertificate",
         validation: Count = "validation_context" | "validationContext",

@@ -23,6 +23,7 @@ use crate::model::source::{InputId, Span};
 
 pub(crate) use messages::Node as WireNode;
 pub(crate) use resource::node;
+pub(crate) use shape::{Class, peek};
 
 /// Limits of the reader.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +132,8 @@ pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> 
             }
             rest = &rest[used..];
         }
+        // a batch may be full at the very end: then the end has not been looked at
+        cutter.run(&[], true, BATCH_BYTES, &mut Vec::new());
     });
     finish(label, input, cutter, work, None)
 }
@@ -355,7 +358,7 @@ fn document_starts(cutter: &Cutter) -> Vec<usize> {
     let mut out = vec![0; cutter.documents().max(1) as usize];
     let mut seen: Vec<(&str, &cut::Section)> = Vec::new();
     let mut dump = 0;
-    for document in 0..out.len() {
+    for (document, slot) in out.iter_mut().enumerate() {
         let mine: Vec<&cut::Section> =
             cutter.sections.iter().filter(|s| s.document as usize == document && s.known()).collect();
         let repeats = mine.iter().any(|s| {
@@ -367,7 +370,7 @@ fn document_starts(cutter: &Cutter) -> Vec<usize> {
             seen.clear();
         }
         seen.extend(mine.into_iter().map(|s| (s.type_name.as_deref().unwrap_or(""), s)));
-        out[document] = dump;
+        *slot = dump;
     }
     out
 }
@@ -460,6 +463,7 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
         Remark::LeadingText { bytes } => {
             Problem::new(label, Loss::Nothing, format!("{bytes} bytes in front of the JSON were skipped")).at(0)
         }
+        Remark::NoDocument => Problem::new(label, Loss::Whole, "no JSON object or list in it"),
         Remark::TrailingText { offset_bytes } => {
             Problem::new(label, Loss::Nothing, "text behind the JSON was skipped").at(*offset_bytes)
         }

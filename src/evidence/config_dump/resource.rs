@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::messages as wire;
 use super::shape::{ElementKind, ListField, ResourceKind, bare_type};
+use crate::evidence::json::fields;
 use crate::evidence::json::message::{Loose, Opt, Sub, Text};
 use crate::evidence::json::names::{self, empty, word};
 use crate::evidence::json::tally::{self, Tally};
@@ -45,7 +46,9 @@ pub(crate) fn read(kind: ElementKind, text: &str, span: Span) -> Result<(Vec<Res
 }
 
 fn read_inner(kind: ElementKind, text: &str, span: Span, base: usize) -> Result<Vec<Resource>, serde_json::Error> {
-    let place = Place { span, base };
+    let fields = (text.len() >= LARGE_BYTES)
+        .then(|| fields::sizes(text).into_iter().map(|(path, bytes)| (Name::from(path), bytes)).collect());
+    let place = Place { span, base, fields };
     match kind {
         ElementKind::Entry(ListField::ClusterStatuses) => read_resource(ResourceKind::ClusterStatus, text, &place),
         ElementKind::Entry(field) => {
@@ -159,7 +162,12 @@ struct Place {
     span: Span,
     /// Address of the piece's first byte.
     base: usize,
+    /// Bytes by field, of a large piece.
+    fields: Option<Arc<[(Name, u64)]>>,
 }
+
+/// Pieces from this length on are broken down by field.
+const LARGE_BYTES: usize = 32 << 10;
 
 #[derive(Clone)]
 struct Wrapper {
@@ -178,8 +186,27 @@ impl Wrapper {
             span: place.span,
             weight: tally.weight,
             text_hash: tally.hash,
+            cluster_refs: cluster_refs(tally),
+            fields: place.fields.clone(),
         }
     }
+}
+
+/// Shared: thousands of clusters name the same `sds-grpc`.
+fn cluster_refs(tally: &Tally) -> Option<Arc<[Name]>> {
+    thread_local! {
+        static LAST: RefCell<Option<Arc<[Name]>>> = const { RefCell::new(None) };
+    }
+    if tally.cluster_refs.is_empty() {
+        return None;
+    }
+    LAST.with(|last| {
+        let mut last = last.borrow_mut();
+        if last.as_deref() != Some(&tally.cluster_refs[..]) {
+            *last = Some(tally.cluster_refs.as_slice().into());
+        }
+        last.clone()
+    })
 }
 
 /// RFC 3339 as Envoy (3 digits), Go (9 digits) or nobody (no fraction) writes it.
@@ -276,10 +303,11 @@ fn shared_extension(f: &wire::Filter) -> Arc<Extension> {
     let key = name.rotate_left(17) ^ f.config.tally.hash ^ u64::from(f.discovery.present());
     EXTENSIONS.with(|e| {
         let mut e = e.borrow_mut();
-        if let Some(x) = e.get(&key) {
-            if x.name == f.name.0 && x.weight == f.config.tally.weight {
-                return x.clone();
-            }
+        if let Some(x) = e.get(&key)
+            && x.name == f.name.0
+            && x.weight == f.config.tally.weight
+        {
+            return x.clone();
         }
         if e.len() >= MAX_SHARED {
             e.clear();
@@ -490,7 +518,7 @@ fn owner(m: &Opt<wire::Metadata>) -> Option<Box<Owner>> {
             return Some(Box::new(Owner { namespace: word(namespace), name, kind: word(kind) }));
         }
         if let Some(s) = istio.services.0.first() {
-            let name = if s.name.is_empty() { s.host.0.clone() } else { s.name.0.clone() };
+            let name = if s.name.is_empty() { word(&s.host.0) } else { s.name.0.clone() };
             return Some(Box::new(Owner { namespace: s.namespace.0.clone(), name, kind: word("Service") }));
         }
     }

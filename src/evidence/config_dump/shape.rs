@@ -68,6 +68,8 @@ pub(crate) enum Class {
     Element(ElementKind),
     /// An object with an `@type` that is none of ours.
     OtherType(Box<str>),
+    /// Not Envoy's, though what is inside looks like it: an RFC 6902 operation, a message of Kmesh's own API.
+    Foreign,
     /// An object without telling keys: look inside.
     Unknown,
     /// More bytes are needed to say.
@@ -180,16 +182,24 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
     let undecided = || if window.len() == LOOKAHEAD_BYTES || complete { None } else { Some(Class::NeedMore) };
     let (mut versioned, mut cluster_name, mut name) = (false, false, false);
     let (mut endpoints, mut wrapped) = (false, None);
+    // writers that sort keys put these before the name
+    let (mut cluster_field, mut secret_field, mut op) = (false, false, false);
     let mut at = 1;
-    let verdict = |wrapped: Option<ListField>, versioned: bool, cluster_name: bool, endpoints: bool| {
-        if let (Some(field), true) = (wrapped, versioned) {
-            return Class::Element(Entry(field));
-        }
-        if cluster_name && endpoints {
-            return Class::Element(Resource(ResourceKind::ClusterLoadAssignment));
-        }
-        Class::Unknown
-    };
+    // a long assignment in front hides the name from us; only clusters have one
+    let mut assignment = false;
+    let verdict =
+        |wrapped: Option<ListField>, versioned: bool, cluster_name: bool, endpoints: bool, assignment: bool| {
+            if assignment && window.len() == LOOKAHEAD_BYTES {
+                return Class::Element(Resource(ResourceKind::Cluster));
+            }
+            if let (Some(field), true) = (wrapped, versioned) {
+                return Class::Element(Entry(field));
+            }
+            if cluster_name && endpoints {
+                return Class::Element(Resource(ResourceKind::ClusterLoadAssignment));
+            }
+            Class::Unknown
+        };
     loop {
         at += skip_space(&window[at..]);
         match window.get(at) {
@@ -198,11 +208,13 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
                 at += 1;
                 continue;
             }
-            Some(_) => return verdict(wrapped, versioned, cluster_name, endpoints),
-            None => return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints)),
+            Some(_) => return verdict(wrapped, versioned, cluster_name, endpoints, assignment),
+            None => {
+                return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints, assignment));
+            }
         }
         let Some(key_len) = value_end(&window[at..]) else {
-            return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints));
+            return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints, assignment));
         };
         let key = unquoted(&window[at..at + key_len]);
         at += key_len;
@@ -212,7 +224,7 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
         }
         at += skip_space(&window[at..]);
         let Some(&first) = window.get(at) else {
-            return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints));
+            return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints, assignment));
         };
         match key {
             b"bootstrap" if first == b'{' => return Class::Section(None),
@@ -238,41 +250,56 @@ pub(crate) fn peek(bytes: &[u8], complete: bool) -> Class {
             | b"load_assignment"
             | b"loadAssignment"
             | b"eds_cluster_config"
-            | b"edsClusterConfig"
-                if name =>
-            {
-                return Class::Element(Resource(ResourceKind::Cluster));
+            | b"edsClusterConfig" => {
+                if name {
+                    return Class::Element(Resource(ResourceKind::Cluster));
+                }
+                cluster_field = true;
+                assignment |= first == b'{' && matches!(key, b"load_assignment" | b"loadAssignment");
             }
-            b"tls_certificate" | b"tlsCertificate" | b"validation_context" | b"validationContext"
-                if name && first == b'{' =>
-            {
-                return Class::Element(Resource(ResourceKind::Secret));
+            b"tls_certificate" | b"tlsCertificate" | b"validation_context" | b"validationContext" if first == b'{' => {
+                if name {
+                    return Class::Element(Resource(ResourceKind::Secret));
+                }
+                secret_field = true;
             }
             b"host_statuses" | b"hostStatuses" | b"added_via_api" | b"addedViaApi" => {
                 return Class::Element(Resource(ResourceKind::ClusterStatus));
             }
+            b"name" if first == b'"' && cluster_field => return Class::Element(Resource(ResourceKind::Cluster)),
+            b"name" if first == b'"' && secret_field => return Class::Element(Resource(ResourceKind::Secret)),
             b"name" => name = true,
+            b"apiStatus" => return Class::Foreign,
+            b"op" => op = first == b'"',
+            b"path" if op && first == b'"' => return Class::Foreign,
             b"cluster_name" | b"clusterName" => cluster_name = first == b'"',
             b"endpoints" => endpoints = first == b'[',
             b"version_info" | b"versionInfo" | b"last_updated" | b"lastUpdated" => versioned = true,
             b"listener" if first == b'{' => wrapped = Some(ListField::DynamicActiveListeners),
             b"cluster" if first == b'{' => wrapped = Some(ListField::DynamicActiveClusters),
             b"route_config" | b"routeConfig" if first == b'{' => wrapped = Some(ListField::DynamicRouteConfigs),
+            // an answer of CSDS has a whole section under this key
             b"endpoint_config" | b"endpointConfig" if first == b'{' => {
-                wrapped = Some(ListField::DynamicEndpointConfigs);
-                versioned = true; // its entries carry neither version nor time
+                match peek(&window[at..], complete || window.len() == LOOKAHEAD_BYTES) {
+                    Class::Section(_) => {}
+                    Class::NeedMore => return undecided().unwrap_or(Class::Unknown),
+                    _ => {
+                        wrapped = Some(ListField::DynamicEndpointConfigs);
+                        versioned = true; // its entries carry neither version nor time
+                    }
+                }
             }
             b"secret" if first == b'{' => wrapped = Some(ListField::DynamicActiveSecrets),
             _ if first == b'[' && list_field(key).is_some() => return Class::Section(None),
             _ => {}
         }
         let Some(value_len) = value_end(&window[at..]) else {
-            return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints));
+            return undecided().unwrap_or_else(|| verdict(wrapped, versioned, cluster_name, endpoints, assignment));
         };
-        if key == b"@type" {
-            if let Ok(type_url) = std::str::from_utf8(unquoted(&window[at..at + value_len])) {
-                return by_type(type_url);
-            }
+        if key == b"@type"
+            && let Ok(type_url) = std::str::from_utf8(unquoted(&window[at..at + value_len]))
+        {
+            return by_type(type_url);
         }
         at += value_len;
     }
@@ -303,10 +330,40 @@ mod tests {
             Class::Element(ElementKind::Resource(ResourceKind::Cluster))
         );
         assert_eq!(
+            class(r#"{"altStatName":"a","loadAssignment":{"clusterName":"a","endpoints":[]},"name":"a"}"#),
+            Class::Element(ElementKind::Resource(ResourceKind::Cluster))
+        );
+        assert_eq!(
             class(r#"{"clusterName":"c","endpoints":[]}"#),
             Class::Element(ElementKind::Resource(ResourceKind::ClusterLoadAssignment))
         );
+        assert_eq!(
+            class(
+                r#"{"endpointConfig":{"@type":"x/envoy.config.endpoint.v3.ClusterLoadAssignment","clusterName":"c"}}"#
+            ),
+            Class::Element(ElementKind::Entry(ListField::DynamicEndpointConfigs))
+        );
+        assert_eq!(class(r#"{"endpointConfig":{"dynamicEndpointConfigs":[{}]}}"#), Class::Unknown, "CSDS");
         assert_eq!(class(r#"{"a":{"b":1}}"#), Class::Unknown);
+        assert_eq!(
+            class(r#"{"loadAssignment":{"clusterName":"c","endpoints":[]},"name":"c","type":"STATIC"}"#),
+            Class::Element(ElementKind::Resource(ResourceKind::Cluster)),
+            "writers of goldens sort their keys"
+        );
+        assert_eq!(
+            class(r#"{"circuitBreakers":{},"connectTimeout":"5s","edsClusterConfig":{},"name":"c"}"#),
+            Class::Element(ElementKind::Resource(ResourceKind::Cluster))
+        );
+        assert_eq!(
+            class(r#"{"validationContext":{},"name":"ca"}"#),
+            Class::Element(ElementKind::Resource(ResourceKind::Secret))
+        );
+        let long =
+            format!(r#"{{"loadAssignment":{{"endpoints":[{}]}},"name":"c"}}"#, r#"{"a":1},"#.repeat(LOOKAHEAD_BYTES));
+        assert_eq!(class(&long), Class::Element(ElementKind::Resource(ResourceKind::Cluster)));
+        assert_eq!(class(r#"{"connectTimeout":"10s","defaultConfig":{}}"#), Class::Unknown, "Istio's MeshConfig");
+        assert_eq!(class(r#"{"op":"add","path":"/x","value":{"filterChains":[]}}"#), Class::Foreign);
+        assert_eq!(class(r#"{"apiStatus":"UPDATE","name":"l","filterChains":[]}"#), Class::Foreign);
         assert_eq!(peek(br#"{"a":"#, false), Class::NeedMore);
     }
 }

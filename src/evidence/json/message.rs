@@ -260,6 +260,26 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A string that is looked at and dropped again: a time, an address to be put together, a path to be taken apart.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Plain(pub(crate) Box<str>);
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Plain;
+            tolerate!(scalar);
+            tolerate!(@num);
+            fn visit_str<E>(self, v: &str) -> Result<Plain, E> {
+                tally::string(v);
+                Ok(Plain(v.into()))
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
 /// A string that many resources repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shared(pub(crate) Name);
@@ -305,6 +325,26 @@ impl<'de> Deserialize<'de> for Hashed {
             fn visit_str<E>(self, v: &str) -> Result<Hashed, E> {
                 let hash = tally::string(v);
                 Ok(Hashed { hash, len_bytes: u32::try_from(v.len()).unwrap_or(u32::MAX) })
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+/// The `@type` of a message that is also met without one.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct TypeUrl;
+
+impl<'de> Deserialize<'de> for TypeUrl {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = TypeUrl;
+            tolerate!(scalar);
+            tolerate!(@num);
+            fn visit_str<E>(self, v: &str) -> Result<TypeUrl, E> {
+                tally::type_string(v);
+                Ok(TypeUrl)
             }
         }
         d.deserialize_any(V)

@@ -83,10 +83,10 @@ pub(crate) fn unique(text: &str, hash: u64) -> Name {
 pub(crate) fn common(text: &str, hash: u64) -> Name {
     AT_HAND.with(|t| {
         let mut t = t.borrow_mut();
-        if let Some(name) = t.get(&hash) {
-            if &**name == text {
-                return name.clone();
-            }
+        if let Some(name) = t.get(&hash)
+            && &**name == text
+        {
+            return name.clone();
         }
         if t.len() >= MAX_AT_HAND {
             t.clear();

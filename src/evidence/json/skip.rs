@@ -11,6 +11,7 @@ pub(crate) struct Skip {
     escaped: bool,
     started: bool,
     scalar: bool,
+    array: bool,
 }
 
 impl Skip {
@@ -19,7 +20,10 @@ impl Skip {
         let mut i = 0;
         if !self.started {
             match bytes.first()? {
-                b'{' | b'[' => self.depth = 1,
+                b @ (b'{' | b'[') => {
+                    self.depth = 1;
+                    self.array = *b == b'[';
+                }
                 b'"' => self.in_string = true,
                 _ => self.scalar = true,
             }
@@ -27,11 +31,10 @@ impl Skip {
             i = 1;
         }
         if self.scalar {
-            return match bytes[i..].iter().position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-            {
-                Some(n) => Some(i + n),
-                None => None,
-            };
+            return bytes[i..]
+                .iter()
+                .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+                .map(|n| i + n);
         }
         loop {
             if self.in_string {
@@ -58,27 +61,23 @@ impl Skip {
                     }
                 }
             }
-            // brackets need no count of their own: in well-formed JSON they nest with the braces, and in anything else
-            // the reader of the value complains. Only a value that is itself an array must count them.
-            while i < bytes.len() {
-                match bytes[i] {
-                    b'"' => {
-                        self.in_string = true;
-                        i += 1;
-                        break;
-                    }
-                    b'{' | b'[' => {
-                        self.depth += 1;
-                        i += 1;
-                    }
-                    b'}' | b']' => {
-                        self.depth -= 1;
-                        i += 1;
-                        if self.depth == 0 {
-                            return Some(i);
-                        }
-                    }
-                    _ => i += 1,
+            // Only the value's own kind of bracket is counted: in well-formed JSON the other kind nests inside it, and
+            // anything else is for the reader of the value to complain about.
+            let (open, close) = if self.array { (b'[', b']') } else { (b'{', b'}') };
+            while let Some(n) = memchr::memchr3(b'"', open, close, &bytes[i..]) {
+                let byte = bytes[i + n];
+                i += n + 1;
+                if byte == b'"' {
+                    self.in_string = true;
+                    break;
+                }
+                if byte == open {
+                    self.depth += 1;
+                    continue;
+                }
+                self.depth -= 1;
+                if self.depth == 0 {
+                    return Some(i);
                 }
             }
             if !self.in_string {

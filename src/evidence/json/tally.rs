@@ -7,11 +7,14 @@ use std::cell::RefCell;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::model::envoy::{Payload, PayloadKind};
+use crate::model::envoy::{Name, Payload, PayloadKind};
 use crate::model::weight::Weight;
 
 /// Strings of at least this many bytes are remembered as [`Payload`]s.
 const PAYLOAD_BYTES: usize = 512;
+
+/// Clusters one message may name in passing.
+const MAX_CLUSTER_REFS: usize = 64;
 
 /// What was read since the last reset.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) hash: u64,
     /// Long strings.
     pub(crate) payloads: Vec<Payload>,
+    /// Clusters named inside configurations that are not read in detail (`grpc_service`, `http_uri` …).
+    pub(crate) cluster_refs: Vec<Name>,
     /// Values whose type was not the expected one.
     pub(crate) mismatches: u32,
     last_key: KeyClass,
@@ -46,6 +51,7 @@ enum KeyClass {
     InlineString,
     FilterMetadata,
     Regex,
+    ClusterName,
 }
 
 thread_local! {
@@ -53,6 +59,12 @@ thread_local! {
 }
 
 impl Tally {
+    fn add_cluster(&mut self, name: &Name) {
+        if !self.cluster_refs.contains(name) && self.cluster_refs.len() < MAX_CLUSTER_REFS {
+            self.cluster_refs.push(name.clone());
+        }
+    }
+
     const fn new() -> Self {
         Self {
             weight: Weight {
@@ -71,6 +83,7 @@ impl Tally {
             },
             hash: 0,
             payloads: Vec::new(),
+            cluster_refs: Vec::new(),
             mismatches: 0,
             last_key: KeyClass::Other,
             parent_key: KeyClass::Other,
@@ -112,6 +125,9 @@ pub(crate) fn scoped<R>(f: impl FnOnce() -> R) -> (R, Tally) {
         t.mismatches += inner.mismatches;
         t.bag = t.bag.wrapping_add(inner.bag);
         t.payloads.extend_from_slice(&inner.payloads);
+        for name in &inner.cluster_refs {
+            t.add_cluster(name);
+        }
     });
     (result, inner)
 }
@@ -233,12 +249,16 @@ pub(crate) const fn key_info(key: &str) -> KnownKey {
 pub(crate) fn known_key(key: KnownKey) {
     with(|t| {
         t.weight.fields += 1;
-        t.weight.anys += u32::from(key.is_type);
         t.weight.regexes += u32::from(key.class == KeyClass::Regex);
         if key.class == KeyClass::FilterMetadata && t.in_struct.is_none() {
             t.in_struct = Some(t.depth);
         }
-        t.hash = mix(t.hash, key.hash);
+        if key.is_type {
+            // an inline message and the same one packed in an `Any` hash alike
+            t.weight.anys += 1;
+        } else {
+            t.hash = mix(t.hash, key.hash);
+        }
         t.parent_key = t.last_key;
         t.last_key = key.class;
     });
@@ -256,6 +276,7 @@ pub(crate) fn key(key: &str) {
         "inline_string" | "inlineString" => KeyClass::InlineString,
         "filter_metadata" | "filterMetadata" => KeyClass::FilterMetadata,
         "regex" => KeyClass::Regex,
+        "cluster_name" | "clusterName" | "cluster" | "collector_cluster" | "collectorCluster" => KeyClass::ClusterName,
         _ => KeyClass::Other,
     };
     known_key(KnownKey { hash: key_hash(key.as_bytes()), class, is_type: key == "@type" });
@@ -275,6 +296,9 @@ pub(crate) fn string(text: &str) -> u64 {
             w.long_string_bytes += text.len() as u32;
         }
         t.hash = mix(t.hash, hash);
+        if t.last_key == KeyClass::ClusterName && !text.is_empty() {
+            t.add_cluster(&super::names::common(text, hash));
+        }
         if text.len() >= PAYLOAD_BYTES {
             let kind = match (t.last_key, t.parent_key) {
                 (KeyClass::LuaSource, _) | (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::LuaSource) => {
@@ -293,6 +317,19 @@ pub(crate) fn string(text: &str) -> u64 {
         }
         hash
     })
+}
+
+/// A string that says what a message is, not what is in it: weighed, not hashed.
+pub(crate) fn type_string(text: &str) {
+    with(|t| {
+        let w = &mut t.weight;
+        w.strings += 1;
+        w.string_bytes += text.len() as u32;
+        if text.len() > 22 {
+            w.long_strings += 1;
+            w.long_string_bytes += text.len() as u32;
+        }
+    });
 }
 
 /// A number or boolean, by its bits.

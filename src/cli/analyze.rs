@@ -1,0 +1,173 @@
+//! `meshdump analyze` and `meshdump ls`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::{self, Format, OutputArgs};
+use super::{Exit, Failure};
+use crate::evidence::config_dump;
+use crate::evidence::load::{self, Loaded};
+use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
+use crate::input;
+use crate::model::problem::{Loss, Problem};
+use crate::report;
+
+/// What to read, and within which limits.
+#[derive(Debug, Clone, Args)]
+pub(super) struct InputArgs {
+    /// Dumps, bundles, directories; `-` is stdin
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
+    /// Most bytes one input may inflate to
+    #[arg(long, value_name = "SIZE", default_value = "4Gi", value_parser = output::parse_size)]
+    max_bytes: u64,
+    /// Resources longer than this are skipped with a message
+    #[arg(long, value_name = "SIZE", default_value = "64Mi", value_parser = output::parse_size)]
+    max_resource: u64,
+    /// Exit with 3 when an input was only partly understood
+    #[arg(long)]
+    strict: bool,
+}
+
+impl InputArgs {
+    fn load(&self, shallow: bool) -> Loaded {
+        let limits = input::Limits { max_inflated_bytes: self.max_bytes, ..input::Limits::default() };
+        let found = input::collect(&self.inputs, &limits);
+        let limits =
+            config_dump::Limits { max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX) };
+        let mut loaded = load::load(&found.documents, limits, shallow);
+        loaded.problems.splice(0..0, found.problems);
+        loaded
+    }
+}
+
+/// Arguments of `analyze`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  meshdump analyze config_dump.json.gz
+  meshdump analyze bug-report.tar.gz --limit 512Mi
+  meshdump analyze config_dump.json memory server_info stats.txt -o json=report.json
+  curl -s localhost:15000/config_dump?include_eds | meshdump analyze -")]
+pub(super) struct AnalyzeArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Memory limit to compare with: anonymous memory of Envoy alone, without the agent beside it
+    #[arg(long, value_name = "SIZE", value_parser = output::parse_size)]
+    limit: Option<u64>,
+    /// List every resource and owner
+    #[arg(long)]
+    all: bool,
+    /// Worker threads, where the evidence does not tell
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Arguments of `ls`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LsArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+fn inputs(loaded: &Loaded) -> Vec<Input> {
+    loaded
+        .inputs
+        .iter()
+        .map(|i| Input {
+            path: i.label.clone(),
+            kind: i.kind.to_owned(),
+            bytes: i.stored_bytes,
+            sha256: i.sha256.clone(),
+            proxy: None,
+            note: i.note.clone(),
+        })
+        .collect()
+}
+
+fn report(loaded: Loaded, options: &Options) -> Analysis {
+    let inputs = inputs(&loaded);
+    let evidence: Vec<ProxyEvidence> =
+        loaded.proxies.into_iter().map(|(proxy, inputs)| ProxyEvidence { proxy, inputs }).collect();
+    let out = analyze(&evidence, inputs, &loaded.problems, options, version());
+    // the process ends right after printing; giving back a hundred thousand small pieces first is time lost
+    std::mem::forget(evidence);
+    out
+}
+
+/// Runs `meshdump analyze`.
+pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
+    args.output.specs()?;
+    let loaded = args.input.load(false);
+    if loaded.proxies.is_empty() {
+        return Err(nothing(&loaded));
+    }
+    let exit = exit_code(&loaded.problems, args.input.strict);
+    let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
+    let analysis = report(loaded, &options);
+    args.output.write(|format, width| match format {
+        Format::Text => report::text::analysis(&analysis, width),
+        Format::Json => report::json::render(&analysis),
+    })?;
+    Ok(exit)
+}
+
+/// Runs `meshdump ls`.
+pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
+    args.output.specs()?;
+    let loaded = args.input.load(false);
+    let exit = exit_code(&loaded.problems, args.input.strict);
+    if loaded.inputs.is_empty() {
+        return Err(nothing(&loaded));
+    }
+    let mut analysis = report(loaded, &Options::default());
+    analysis.kind = "inputs";
+    analysis.proxies.clear();
+    analysis.findings.clear();
+    analysis.fleet = None;
+    args.output.write(|format, width| match format {
+        Format::Text => report::text::inputs(&analysis, width),
+        Format::Json => report::json::render(&analysis),
+    })?;
+    Ok(exit)
+}
+
+fn exit_code(problems: &[Problem], strict: bool) -> Exit {
+    let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss == Loss::Part);
+    if problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+}
+
+/// The one line that says why there is nothing to report.
+fn nothing(loaded: &Loaded) -> Failure {
+    let line = |p: &Problem| report::text::problem_line(&crate::findings::analysis::problem_report(p));
+    let worst = loaded.problems.iter().min_by_key(|p| std::cmp::Reverse(p.loss));
+    if let Some(p) = worst.filter(|p| p.loss != Loss::Nothing) {
+        return Failure::new(Exit::Input, line(p));
+    }
+    let message = match loaded.inputs.as_slice() {
+        [] => "no input".to_owned(),
+        [one] => {
+            let note = one.note.as_deref().unwrap_or("no config dump to go with it; give /config_dump too");
+            format!("{}: recognised as {}: {}", report::clean(&one.label), one.kind, report::clean(note))
+        }
+        many => {
+            let mut kinds: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+            many.iter().for_each(|i| *kinds.entry(i.kind).or_default() += 1);
+            let list: Vec<String> = kinds.into_iter().map(|(k, n)| format!("{n} {k}")).collect();
+            format!(
+                "no Envoy config dump in {} inputs ({}); `meshdump ls` says more about each",
+                many.len(),
+                list.join(", ")
+            )
+        }
+    };
+    Failure::new(Exit::Input, message)
+}

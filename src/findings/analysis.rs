@@ -1,0 +1,782 @@
+//! The report value of `meshdump analyze`: everything that any output format shows, computed once.
+//!
+//! The field names are the JSON contract (`docs/architecture.md`); additions only inside v1.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::draining::{self, Draining};
+use super::fleet::{self, Fleet};
+use super::graph::{self, Graph};
+use super::owners::{Belongs, belongs};
+use super::{Finding, rules};
+use crate::cost::Estimate;
+use crate::cost::envoy::{self, Priced, Settings};
+use crate::model::envoy::{Listener, Meta, Name, Proxy, RouteSource, State};
+use crate::model::problem::{Loss, Problem};
+use crate::model::source::Span;
+
+/// The whole report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Analysis {
+    /// `meshdump/v1`.
+    pub api_version: &'static str,
+    /// `analysis`.
+    pub kind: &'static str,
+    /// The tool.
+    pub tool: Tool,
+    /// What was read.
+    pub inputs: Vec<Input>,
+    /// One per proxy and moment, the largest first.
+    pub proxies: Vec<ProxyReport>,
+    /// Figures over all proxies; null for a single one.
+    pub fleet: Option<Fleet>,
+    /// What it means, the most serious first.
+    pub findings: Vec<Finding>,
+    /// What could not be read, or was read with leniency.
+    pub problems: Vec<ProblemReport>,
+}
+
+/// The tool that made the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tool {
+    /// Version of meshdump.
+    pub version: &'static str,
+    /// Cost model and revision; empty without proxies.
+    pub cost_model: String,
+}
+
+/// An input.
+#[derive(Debug, Clone, Serialize)]
+pub struct Input {
+    /// As the user named it, with the entry of an archive after `!`.
+    pub path: String,
+    /// What it was recognised as.
+    pub kind: String,
+    /// Size as stored.
+    pub bytes: u64,
+    /// Of the stored bytes.
+    pub sha256: String,
+    /// The proxy it belongs to, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Why it is not part of the answer, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A [`Problem`] in the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProblemReport {
+    /// Input.
+    pub path: String,
+    /// Byte offset in the uncompressed input.
+    pub offset: Option<u64>,
+    /// Line, from 1.
+    pub line: Option<u64>,
+    /// What was found and expected.
+    pub message: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    /// `nothing`, `part` or `whole`.
+    pub loss: &'static str,
+}
+
+/// One proxy at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProxyReport {
+    /// Name in the report.
+    pub label: String,
+    /// `node.id`.
+    pub node_id: String,
+    /// The workload, `name.namespace`, where known.
+    pub workload: String,
+    /// Envoy's version, empty when unknown.
+    pub envoy_version: String,
+    /// Istio's version, empty when unknown.
+    pub istio_version: String,
+    /// Worker threads; null when the evidence does not tell (2 are assumed then).
+    pub concurrency: Option<u32>,
+    /// Drain time in seconds.
+    pub drain_time_s: Option<u64>,
+    /// Newest time written in the dump, RFC 3339.
+    pub newest_time: Option<String>,
+    /// The dump is what a control plane would send, not what Envoy has.
+    pub expected_only: bool,
+    /// Indices into `inputs`.
+    pub inputs: Vec<u32>,
+    /// Memory.
+    pub memory: MemoryReport,
+    /// Resources by state.
+    pub counts: Counts,
+    /// By kind; kinds do not overlap, so the bytes add up to `config`.
+    pub by_kind: Vec<KindRow>,
+    /// By namespace, `-` for what belongs to none.
+    pub by_namespace: Vec<GroupRow>,
+    /// By owner, `namespace/name`: 50, or all.
+    pub by_owner: Vec<GroupRow>,
+    /// Owners left out of the list.
+    pub owners_omitted: u64,
+    /// Resources, the largest first: 50, or all.
+    pub resources: Vec<ResourceRow>,
+    /// Resources left out of the list.
+    pub resources_omitted: u64,
+    /// Bytes of the omitted ones.
+    pub resources_omitted_bytes: u64,
+    /// Draining.
+    pub draining: Draining,
+    /// Types that were priced by size alone.
+    pub unknown_types: Vec<KindRow>,
+}
+
+/// Memory of one proxy.
+#[derive(Debug, Clone, Serialize)]
+pub struct MemoryReport {
+    /// What `/memory` is expected to show.
+    pub allocated: Estimate,
+    /// An idle process.
+    pub base: Estimate,
+    /// Everything else in `allocated`.
+    pub config: Estimate,
+    /// LuaJIT, V8.
+    pub outside_allocator: Estimate,
+    /// Anonymous resident memory at start-up state.
+    pub resident: Estimate,
+    /// `/memory`, or the gauges of `/stats`.
+    pub observed: Option<Observed>,
+    /// Observed minus predicted `allocated`.
+    pub residual_bytes: Option<i64>,
+    /// The limit given.
+    pub limit_bytes: Option<u64>,
+}
+
+/// What the proxy itself said about its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Observed {
+    /// Live bytes.
+    pub allocated: u64,
+    /// Heap.
+    pub heap_size: Option<u64>,
+    /// Physical, by the allocator's account.
+    pub physical: Option<u64>,
+    /// Where it was read: `memory` or `stats` (which lags behind by a flush interval).
+    pub source: &'static str,
+}
+
+/// Numbers of resources by state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Listeners.
+    pub listeners: States,
+    /// Filter chains of all of them.
+    pub filter_chains: u64,
+    /// Clusters.
+    pub clusters: States,
+    /// Route tables: inline ones are static.
+    pub route_configs: States,
+    /// Virtual hosts.
+    pub virtual_hosts: u64,
+    /// Routes.
+    pub routes: u64,
+    /// Endpoint sets.
+    pub endpoint_sets: States,
+    /// Endpoints in them.
+    pub endpoints: u64,
+    /// Secrets.
+    pub secrets: States,
+    /// ECDS resources.
+    pub extension_configs: u64,
+    /// Scoped route configurations.
+    pub scoped_routes: u64,
+    /// Entries of unknown sections.
+    pub unknown: u64,
+}
+
+/// Numbers by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct States {
+    /// From the bootstrap.
+    #[serde(rename = "static")]
+    pub fixed: u64,
+    /// In use.
+    pub active: u64,
+    /// Waiting for dependencies.
+    pub warming: u64,
+    /// Old generations.
+    pub draining: u64,
+    /// Rejected.
+    pub error: u64,
+}
+
+impl States {
+    fn add(&mut self, state: State) {
+        match state {
+            State::Static => self.fixed += 1,
+            State::Active => self.active += 1,
+            State::Warming => self.warming += 1,
+            State::Draining => self.draining += 1,
+            State::Error => self.error += 1,
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.fixed + self.active + self.warming + self.draining + self.error
+    }
+}
+
+/// A kind of resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KindRow {
+    /// Kind.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+    /// Estimated bytes.
+    pub bytes: u64,
+    /// Bytes of JSON as written, where they are counted.
+    pub json_bytes: u64,
+}
+
+/// A namespace or owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupRow {
+    /// Namespace, or `namespace/owner`; `-` for what belongs to none.
+    pub name: String,
+    /// Resources.
+    pub count: u64,
+    /// Estimated bytes.
+    pub bytes: u64,
+    /// Bytes of JSON as written.
+    pub json_bytes: u64,
+}
+
+/// Where a resource stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Input, as the user named it.
+    pub path: String,
+    /// Byte offset in the uncompressed input.
+    pub offset: u64,
+    /// Line, from 1.
+    pub line: u64,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResourceRow {
+    /// Kind.
+    pub kind: &'static str,
+    /// Name; empty when it has none.
+    pub name: Name,
+    /// Namespace it belongs to, or empty.
+    pub namespace: String,
+    /// Owner it belongs to, or empty.
+    pub owner: String,
+    /// State.
+    pub state: &'static str,
+    /// Its own bytes; chains and virtual hosts have rows of their own.
+    pub bytes: u64,
+    /// What would go if it went: its bytes, and those of everything that only it leads to.
+    pub retained_bytes: u64,
+    /// Length as written.
+    pub json_bytes: u64,
+    /// Bytes of JSON by field, of large resources; fields include what is in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldRow>,
+    /// Place.
+    pub source: Source,
+}
+
+/// A field of a large resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldRow {
+    /// `route_config.virtual_hosts[].routes[]`, from the dump's entry on.
+    pub path: Name,
+    /// Bytes as written.
+    pub json_bytes: u64,
+}
+
+/// One proxy's evidence, ready to be analysed.
+#[derive(Debug)]
+pub struct ProxyEvidence {
+    /// The proxy.
+    pub proxy: Proxy,
+    /// Indices of its inputs.
+    pub inputs: Vec<u32>,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// List every resource instead of the top 50.
+    pub all: bool,
+    /// Memory limit in bytes.
+    pub limit_bytes: Option<u64>,
+    /// Worker threads, when the evidence does not tell.
+    pub concurrency: Option<u32>,
+}
+
+/// Resources listed without `--all`.
+const TOP: usize = 50;
+
+/// What the rules look at.
+pub(super) struct Context<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) priced: &'a Priced,
+    pub(super) graph: &'a Graph,
+    pub(super) report: &'a ProxyReport,
+    pub(super) unexplained: &'a [usize],
+    pub(super) inputs: &'a [Input],
+    pub(super) options: &'a Options,
+}
+
+/// Analyses all proxies of a run. `version` is the tool's.
+pub fn analyze(
+    evidence: &[ProxyEvidence],
+    mut inputs: Vec<Input>,
+    problems: &[Problem],
+    options: &Options,
+    version: &'static str,
+) -> Analysis {
+    use rayon::prelude::*;
+    let analysed: Vec<(ProxyReport, Vec<Finding>, String)> =
+        evidence.par_iter().map(|e| one(e, &inputs, options)).collect();
+    for (e, (report, ..)) in evidence.iter().zip(&analysed) {
+        for i in &e.inputs {
+            inputs[*i as usize].proxy = Some(report.label.clone());
+        }
+    }
+    let cost_model = analysed.first().map(|a| a.2.clone()).unwrap_or_default();
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut proxies = Vec::new();
+    for (report, f, _) in analysed {
+        proxies.push(report);
+        findings.extend(f);
+    }
+    let fleet = (proxies.len() > 1).then(|| fleet::fleet(evidence, &proxies));
+    if let Some(fleet) = &fleet {
+        findings.extend(fleet::findings(fleet, &proxies));
+    }
+    findings.extend(rules::of_the_run(problems));
+    findings.sort_by(|a, b| {
+        (a.severity, std::cmp::Reverse(a.saved_bytes), a.code, &a.proxy).cmp(&(
+            b.severity,
+            std::cmp::Reverse(b.saved_bytes),
+            b.code,
+            &b.proxy,
+        ))
+    });
+    proxies.sort_by(|a, b| {
+        (std::cmp::Reverse(a.memory.allocated.bytes), &a.label, &a.inputs).cmp(&(
+            std::cmp::Reverse(b.memory.allocated.bytes),
+            &b.label,
+            &b.inputs,
+        ))
+    });
+    Analysis {
+        api_version: "meshdump/v1",
+        kind: "analysis",
+        tool: Tool { version, cost_model },
+        inputs,
+        proxies,
+        fleet,
+        findings,
+        problems: problems.iter().map(problem_report).collect(),
+    }
+}
+
+/// A problem as the report shows it.
+pub fn problem_report(p: &Problem) -> ProblemReport {
+    ProblemReport {
+        path: p.label.clone(),
+        offset: p.offset_bytes,
+        line: p.line,
+        message: p.what.clone(),
+        hint: p.hint.clone(),
+        loss: match p.loss {
+            Loss::Nothing => "nothing",
+            Loss::Part => "part",
+            Loss::Whole => "whole",
+        },
+    }
+}
+
+fn one(e: &ProxyEvidence, inputs: &[Input], options: &Options) -> (ProxyReport, Vec<Finding>, String) {
+    let proxy = &e.proxy;
+    let mut settings = Settings::of(proxy);
+    if let (false, Some(n)) = (settings.concurrency_known, options.concurrency) {
+        settings.concurrency = n;
+        settings.concurrency_known = true;
+    }
+    let priced = envoy::price(proxy, &settings);
+    let graph = graph::build(proxy, &priced);
+    let unexplained = draining::unexplained_tables(proxy);
+    let report = proxy_report(e, &priced, &settings, &graph, &unexplained, inputs, options);
+    let context =
+        Context { proxy, priced: &priced, graph: &graph, report: &report, unexplained: &unexplained, inputs, options };
+    let findings = rules::of_proxy(&context);
+    (report, findings, priced.model)
+}
+
+fn proxy_report(
+    e: &ProxyEvidence,
+    priced: &Priced,
+    settings: &Settings,
+    graph: &Graph,
+    unexplained: &[usize],
+    inputs: &[Input],
+    options: &Options,
+) -> ProxyReport {
+    let proxy = &e.proxy;
+    let info = proxy.server_info.as_ref();
+    let version = info.map(|i| &i.version).filter(|v| !v.is_empty());
+    let envoy_version = version
+        .and_then(|v| v.split('/').nth(1).map(str::to_owned))
+        .or_else(|| version.map(|v| v.to_string()))
+        .unwrap_or_else(|| proxy.node.envoy_version.to_string());
+    let observed = observed(proxy);
+    let allocated = priced.allocated();
+    let Ledger { mut entries, kinds, namespaces, owners } = Ledger::of(proxy, priced, graph);
+    entries.sort_by(|a, b| {
+        let key = |e: &Entry| (std::cmp::Reverse(e.bytes), e.kind);
+        key(a).cmp(&key(b)).then_with(|| e_name(proxy, a).cmp(e_name(proxy, b))).then_with(|| a.place().cmp(&b.place()))
+    });
+    let keep = if options.all { entries.len() } else { entries.len().min(TOP) };
+    let omitted = &entries[keep..];
+    let (resources_omitted, resources_omitted_bytes) = (omitted.len() as u64, omitted.iter().map(|e| e.bytes).sum());
+    let rows = entries[..keep].iter().map(|e| materialise(proxy, inputs, e)).collect();
+    let by_namespace = groups(namespaces);
+    let mut by_owner = groups(owners);
+    let owners_omitted = if options.all { 0 } else { by_owner.len().saturating_sub(TOP) };
+    by_owner.truncate(by_owner.len() - owners_omitted);
+    let by_kind = kind_rows(kinds);
+    let node = if proxy.node.id.is_empty() { info.map_or(&proxy.node, |i| &i.node) } else { &proxy.node };
+    ProxyReport {
+        label: proxy.label.clone(),
+        node_id: node.id.to_string(),
+        workload: match (&*node.workload, &*node.namespace) {
+            ("", _) => String::new(),
+            (w, "") => w.to_owned(),
+            (w, n) => format!("{w}.{n}"),
+        },
+        envoy_version,
+        istio_version: node.istio_version.to_string(),
+        concurrency: settings.concurrency_known.then_some(settings.concurrency),
+        drain_time_s: info.and_then(|i| i.drain_time_s),
+        newest_time: draining::newest(proxy)
+            .and_then(|t| jiff::Timestamp::from_millisecond(t.0).ok())
+            .map(|t| t.to_string()),
+        expected_only: proxy.expected_only,
+        inputs: e.inputs.clone(),
+        memory: MemoryReport {
+            allocated,
+            base: priced.base,
+            config: priced.config(),
+            outside_allocator: priced.outside_allocator,
+            resident: priced.resident,
+            residual_bytes: observed.map(|o| o.allocated as i64 - allocated.bytes as i64),
+            observed,
+            limit_bytes: options.limit_bytes,
+        },
+        counts: counts(proxy),
+        by_kind,
+        by_namespace,
+        by_owner,
+        owners_omitted: owners_omitted as u64,
+        resources: rows,
+        resources_omitted,
+        resources_omitted_bytes,
+        draining: draining::draining(proxy, priced, unexplained),
+        unknown_types: proxy
+            .unknown
+            .iter()
+            .map(|u| KindRow { kind: u.type_name.to_string(), count: u.count, bytes: u.bytes * 2, json_bytes: u.bytes })
+            .collect(),
+    }
+}
+
+fn observed(proxy: &Proxy) -> Option<Observed> {
+    if let Some(m) = &proxy.memory {
+        return Some(Observed {
+            allocated: m.allocated,
+            heap_size: m.heap_size,
+            physical: m.physical,
+            source: "memory",
+        });
+    }
+    let s = proxy.stats.as_ref()?;
+    Some(Observed {
+        allocated: s.memory_allocated.filter(|a| *a > 0)?,
+        heap_size: s.memory_heap_size,
+        physical: s.memory_physical_size,
+        source: "stats",
+    })
+}
+
+fn counts(p: &Proxy) -> Counts {
+    let mut c = Counts::default();
+    for l in &p.listeners {
+        c.listeners.add(l.meta.state);
+        c.filter_chains += l.chains.len() as u64;
+    }
+    p.clusters.iter().for_each(|x| c.clusters.add(x.meta.state));
+    for t in &p.route_tables {
+        c.route_configs.add(t.meta.state);
+        c.virtual_hosts += t.virtual_hosts.len() as u64;
+        c.routes += t.virtual_hosts.iter().map(|v| u64::from(v.routes.total())).sum::<u64>();
+    }
+    for e in &p.endpoint_sets {
+        c.endpoint_sets.add(e.meta.state);
+        c.endpoints += u64::from(e.hosts.hosts);
+    }
+    for (x, listed) in p.clusters.iter().zip(p.endpoints_listed()) {
+        c.endpoints += if listed { 0 } else { u64::from(x.inline_hosts.hosts) };
+    }
+    p.secrets.iter().for_each(|x| c.secrets.add(x.meta.state));
+    c.extension_configs = p.extension_configs.len() as u64;
+    c.scoped_routes = p.scoped_routes.len() as u64;
+    c.unknown = p.unknown.iter().map(|u| u.count).sum();
+    c
+}
+
+type Sums<K> = HashMap<K, (u64, u64, u64)>;
+
+/// One resource among all, small enough to hold a hundred thousand.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    kind: &'static str,
+    /// Index into the proxy's list of that kind.
+    index: u32,
+    /// Index of the virtual host in its table.
+    host: u32,
+    bytes: u64,
+    retained: u64,
+}
+
+impl Entry {
+    fn place(&self) -> (u32, u32) {
+        (self.index, self.host)
+    }
+}
+
+/// Every resource once, with the sums by kind, namespace and owner.
+struct Ledger {
+    entries: Vec<Entry>,
+    kinds: BTreeMap<&'static str, (u64, u64, u64)>,
+    namespaces: Sums<String>,
+    owners: Sums<String>,
+}
+
+fn groups(sums: Sums<String>) -> Vec<GroupRow> {
+    let mut out: Vec<GroupRow> = sums
+        .into_iter()
+        .map(|(name, (count, bytes, json_bytes))| GroupRow { name, count, bytes, json_bytes })
+        .collect();
+    out.sort_by(|a, b| (std::cmp::Reverse(a.bytes), &a.name).cmp(&(std::cmp::Reverse(b.bytes), &b.name)));
+    out
+}
+
+fn kind_rows(kinds: BTreeMap<&'static str, (u64, u64, u64)>) -> Vec<KindRow> {
+    let mut out: Vec<KindRow> = kinds
+        .into_iter()
+        .map(|(kind, (count, bytes, json_bytes))| KindRow { kind: kind.to_owned(), count, bytes, json_bytes })
+        .collect();
+    out.sort_by_key(|r| std::cmp::Reverse(r.bytes));
+    out
+}
+
+fn meta<'a>(proxy: &'a Proxy, e: &Entry) -> Option<&'a Meta> {
+    let i = e.index as usize;
+    Some(match e.kind {
+        "cluster" => &proxy.clusters[i].meta,
+        "endpoint" => &proxy.endpoint_sets[i].meta,
+        "listener" => &proxy.listeners[i].meta,
+        "route_config" | "virtual_host" => &proxy.route_tables[i].meta,
+        "secret" => &proxy.secrets[i].meta,
+        "extension_config" => &proxy.extension_configs[i].meta,
+        _ => &proxy.bootstrap.as_ref()?.meta,
+    })
+}
+
+fn e_name<'a>(proxy: &'a Proxy, e: &Entry) -> &'a str {
+    if e.kind == "virtual_host" {
+        return &proxy.route_tables[e.index as usize].virtual_hosts[e.host as usize].name;
+    }
+    meta(proxy, e).map_or("", |m| &m.name)
+}
+
+fn entry_belongs(proxy: &Proxy, e: &Entry) -> Belongs {
+    let i = e.index as usize;
+    let name = e_name(proxy, e);
+    match e.kind {
+        "cluster" => belongs(name, proxy.clusters[i].owner.as_deref()),
+        "listener" => listener_belongs(&proxy.listeners[i]),
+        "virtual_host" => belongs(name, proxy.route_tables[i].virtual_hosts[e.host as usize].owner.as_deref()),
+        "bootstrap" => Belongs::default(),
+        _ => belongs(name, None),
+    }
+}
+
+fn materialise(proxy: &Proxy, inputs: &[Input], e: &Entry) -> ResourceRow {
+    let b = entry_belongs(proxy, e);
+    let m = meta(proxy, e);
+    let mut place = source(m.map_or(Span::default(), |m| m.span), inputs);
+    let mut json_bytes = m.map_or(0, |m| m.span.len_bytes);
+    let mut name = m.map_or_else(|| "".into(), |m| m.name.clone());
+    if e.kind == "virtual_host" {
+        let v = &proxy.route_tables[e.index as usize].virtual_hosts[e.host as usize];
+        place.offset += v.offset_in_table;
+        json_bytes = v.len_bytes;
+        name = v.name.clone();
+    }
+    ResourceRow {
+        kind: e.kind,
+        name,
+        namespace: b.namespace,
+        owner: b.owner,
+        state: m.map_or("", |m| m.state.as_str()),
+        bytes: e.bytes,
+        retained_bytes: e.retained,
+        json_bytes,
+        fields: match (e.kind, m.and_then(|m| m.fields.as_deref())) {
+            ("virtual_host", _) | (_, None) => Vec::new(),
+            (_, Some(f)) => f.iter().map(|(path, n)| FieldRow { path: path.clone(), json_bytes: *n }).collect(),
+        },
+        source: place,
+    }
+}
+
+/// The place of a span, in the words of the report.
+pub(super) fn source(span: Span, inputs: &[Input]) -> Source {
+    let path = inputs.get(span.input.0 as usize).map(|i| i.path.clone()).unwrap_or_default();
+    Source { path, offset: span.offset_bytes, line: span.line }
+}
+
+/// A listener belongs to whom its name, its metadata or, failing those, its first route table or cluster says.
+fn listener_belongs(l: &Listener) -> Belongs {
+    if l.owner.is_some() || l.meta.name.contains('/') {
+        return belongs(&l.meta.name, l.owner.as_deref());
+    }
+    let filters = || l.chains.iter().flat_map(|c| &c.filters);
+    let target = filters().find_map(|f| match f.hcm.as_ref().map(|h| &h.routes) {
+        Some(RouteSource::Rds(name)) => Some(name.clone()),
+        Some(RouteSource::Inline(t)) => t.virtual_hosts.iter().find_map(|v| v.clusters.first().cloned()),
+        _ => None,
+    });
+    let target = target.or_else(|| filters().find_map(|f| f.clusters.first().cloned()));
+    match target.map(|t| belongs(&t, None)) {
+        Some(b) if !b.namespace.is_empty() => b,
+        _ => Belongs::default(),
+    }
+}
+
+impl Ledger {
+    fn kind(&mut self, kind: &'static str, n: u64, bytes: u64, json: u64) {
+        let k = self.kinds.entry(kind).or_default();
+        k.0 += n;
+        k.1 += bytes;
+        k.2 += json;
+    }
+
+    fn entry(&mut self, proxy: &Proxy, e: Entry, json: u64) {
+        let b = entry_belongs(proxy, &e);
+        let add = |sums: &mut Sums<String>, key: &str| {
+            let s = match sums.get_mut(key) {
+                Some(s) => s,
+                None => sums.entry(key.to_owned()).or_default(),
+            };
+            s.0 += 1;
+            s.1 += e.bytes;
+            s.2 += json;
+        };
+        let (namespace, owner) = (b.namespace.as_str(), b.owner.as_str());
+        add(&mut self.namespaces, if namespace.is_empty() { "-" } else { namespace });
+        match (namespace, owner) {
+            ("", "") => add(&mut self.owners, "-"),
+            ("", o) => add(&mut self.owners, o),
+            (n, "") => add(&mut self.owners, n),
+            (n, o) => add(&mut self.owners, &format!("{n}/{o}")),
+        }
+        self.entries.push(e);
+    }
+
+    fn of(proxy: &Proxy, priced: &Priced, graph: &Graph) -> Self {
+        let mut l =
+            Self { entries: Vec::new(), kinds: BTreeMap::new(), namespaces: HashMap::new(), owners: HashMap::new() };
+        let entry = |kind, i: usize, bytes, retained| Entry { kind, index: i as u32, host: 0, bytes, retained };
+        for (i, c) in proxy.clusters.iter().enumerate() {
+            let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);
+            l.kind("cluster", 1, bytes, c.meta.span.len_bytes);
+            if endpoints > 0 {
+                l.kind("endpoint", u64::from(c.inline_hosts.hosts), endpoints, 0);
+            }
+            l.entry(proxy, entry("cluster", i, bytes + endpoints, graph.cluster_retained[i]), c.meta.span.len_bytes);
+        }
+        for (i, e) in proxy.endpoint_sets.iter().enumerate() {
+            let bytes = priced.endpoint_sets[i].bytes;
+            l.kind("endpoint", u64::from(e.hosts.hosts), bytes, e.meta.span.len_bytes);
+            l.entry(proxy, entry("endpoint", i, bytes, bytes), e.meta.span.len_bytes);
+        }
+        for (i, x) in proxy.listeners.iter().enumerate() {
+            let p = &priced.listeners[i];
+            let chains: u64 = p.chains.iter().map(|c| c.bytes).sum();
+            let inline: u64 = p.inline_routes.iter().map(|c| c.bytes).sum();
+            let chain_json: u64 = x.chains.iter().map(|c| c.len_bytes).sum();
+            l.kind("listener", 1, p.own.bytes, x.meta.span.len_bytes.saturating_sub(chain_json));
+            if !x.chains.is_empty() {
+                l.kind("filter_chain", x.chains.len() as u64, chains, chain_json);
+            }
+            if inline > 0 {
+                let tables = p.inline_routes.iter().filter(|r| r.bytes > 0).count();
+                l.kind("route_config", tables as u64, inline, 0);
+            }
+            l.entry(proxy, entry("listener", i, p.total().bytes, graph.listener_retained[i]), x.meta.span.len_bytes);
+        }
+        for (i, t) in proxy.route_tables.iter().enumerate() {
+            let p = &priced.route_tables[i];
+            let hosts: u64 = p.virtual_hosts.iter().map(|v| v.bytes).sum();
+            let host_json: u64 = t.virtual_hosts.iter().map(|v| v.len_bytes).sum();
+            let own_json = t.meta.span.len_bytes.saturating_sub(host_json);
+            l.kind("route_config", 1, p.own.bytes, own_json);
+            if !t.virtual_hosts.is_empty() {
+                l.kind("virtual_host", t.virtual_hosts.len() as u64, hosts, host_json);
+            }
+            l.entry(proxy, entry("route_config", i, p.own.bytes, graph.table_retained[i]), own_json);
+            for (h, v) in t.virtual_hosts.iter().enumerate() {
+                let retained = graph.virtual_host_retained[i][h];
+                let e = Entry { host: h as u32, ..entry("virtual_host", i, p.virtual_hosts[h].bytes, retained) };
+                l.entry(proxy, e, v.len_bytes);
+            }
+        }
+        for (i, s) in proxy.secrets.iter().enumerate() {
+            let bytes = priced.secrets[i].bytes;
+            l.kind("secret", 1, bytes, s.meta.span.len_bytes);
+            l.entry(proxy, entry("secret", i, bytes, bytes), s.meta.span.len_bytes);
+        }
+        for (i, x) in proxy.extension_configs.iter().enumerate() {
+            let bytes = priced.extension_configs[i].bytes;
+            l.kind("extension_config", 1, bytes, x.meta.span.len_bytes);
+            l.entry(proxy, entry("extension_config", i, bytes, bytes), x.meta.span.len_bytes);
+        }
+        if let Some(b) = &proxy.bootstrap {
+            let bytes = priced.bootstrap.bytes;
+            l.kind("bootstrap", 1, bytes, b.meta.span.len_bytes);
+            l.entry(proxy, entry("bootstrap", 0, bytes, bytes), b.meta.span.len_bytes);
+        }
+        if priced.subscription.bytes > 0 {
+            l.kind("subscription", 1, priced.subscription.bytes, 0);
+        }
+        if priced.hidden_draining.bytes > 0 {
+            let all = proxy.stats.as_ref().and_then(|s| s.listeners_draining).unwrap_or(0);
+            let shown = proxy.listeners.iter().filter(|x| x.meta.state == State::Draining).count() as u64;
+            l.kind("listener", all.saturating_sub(shown), priced.hidden_draining.bytes, 0);
+        }
+        for u in &proxy.unknown {
+            l.kind("unknown", u.count, u.bytes * 2, u.bytes);
+        }
+        l
+    }
+}
