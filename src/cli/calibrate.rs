@@ -54,6 +54,25 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
         let runs = lab::fit::read_runs(&keep.join(&version)).map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
         let base = file.prices.get("base").copied().unwrap_or_default();
         let mut errors = Vec::new();
+        let mut resident = Vec::new();
+        for run in &runs {
+            let settings = crate::cost::envoy::Settings {
+                version: crate::cost::envoy::Version::parse(&version),
+                concurrency: run.workers,
+                concurrency_known: true,
+            };
+            let p = crate::cost::envoy::price(&run.proxy, &settings);
+            resident.push((p.resident.bytes as f64 - run.anonymous) / run.anonymous);
+            note(&format!(
+                "{:<48} anonymous {:>10.0}  predicted {:>10}  {:>6.2} %",
+                run.name,
+                run.anonymous,
+                p.resident.bytes,
+                resident.last().unwrap_or(&0.0) * 100.0
+            ));
+        }
+        let r = lab::fit::summary(&resident);
+        note(&format!("resident error {:.2} % median, {:.2} % worst", r.median * 100.0, r.worst * 100.0));
         for (name, measured, predicted) in lab::fit::predictions(&file, &runs) {
             let error = lab::fit::relative_error(predicted, measured, base);
             errors.push(error);

@@ -239,15 +239,49 @@ pub fn fit(envoy: &str, build: &str, date: &str, runs: &[Run]) -> TableFile {
         .collect();
     let mut prices = prices;
     add_usual(&mut prices);
+    prices.extend(fit_resident(runs));
     TableFile {
         envoy: envoy.to_owned(),
         build: build.to_owned(),
         date: date.to_owned(),
         runs: runs.len() as u32,
         residual: summary(&errors),
-        prices: prices.into_iter().map(|(t, p)| (t, (p * 100.0).round() / 100.0)).collect(),
+        prices: prices.into_iter().map(|(t, p)| (t, (p * 1000.0).round() / 1000.0)).collect(),
         stats: families,
     }
+}
+
+/// Anonymous resident memory at start-up state, as a base, a part per worker, a multiple of `allocated`, and what lives
+/// outside the allocator.
+fn fit_resident(runs: &[Run]) -> BTreeMap<String, f64> {
+    let names = ["resident.base", "resident.worker", "resident.allocated"];
+    let outside = ["outside.lua", "outside.lua_bytes", "outside.wasm", "outside.wasm_bytes"];
+    let n = names.len() + outside.len();
+    let rows: Vec<Vec<f64>> = runs
+        .iter()
+        .map(|r| {
+            let mut row = vec![1.0, f64::from(r.workers), r.allocated];
+            row.extend(crate::cost::envoy::outside(&r.proxy, r.workers).iter().map(|(_, v)| *v));
+            row
+        })
+        .collect();
+    let scale: Vec<f64> = (0..n).map(|i| rows.iter().map(|r| r[i]).fold(1.0, f64::max)).collect();
+    let (mut a, mut b) = (vec![0.0; n * n], vec![0.0; n]);
+    for (run, row) in runs.iter().zip(&rows) {
+        // errors count relative to the measured size
+        let w = (1.0 / run.anonymous).powi(2);
+        for i in 0..n {
+            b[i] += w * row[i] / scale[i] * run.anonymous;
+            for j in 0..n {
+                a[i * n + j] += w * row[i] / scale[i] * row[j] / scale[j];
+            }
+        }
+    }
+    for i in 0..n {
+        a[i * n + i] *= 1.0 + 1e-9;
+    }
+    let x = non_negative_least_squares(&a, &b, n);
+    names.iter().chain(&outside).enumerate().map(|(i, t)| ((*t).to_owned(), x[i] / scale[i])).collect()
 }
 
 /// The middle price of each class of extensions, for those that were never measured.

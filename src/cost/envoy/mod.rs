@@ -11,10 +11,10 @@ pub mod terms;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::cost::Estimate;
-use crate::model::envoy::{FilterChain, Proxy, State};
+use crate::model::envoy::{Proxy, State};
 
 pub use table::{Residual, Table, TableFile};
-pub use terms::{Item, walk};
+pub use terms::{Item, outside, walk};
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,9 +155,16 @@ impl Priced {
 }
 
 /// Relative bounds, in percent, of what was measured on the same release in the same shapes.
-const MEASURED: u64 = 5;
+const MEASURED: u64 = 6;
+/// Relative bounds, in percent, of an idle process of a measured release.
+const IDLE: u64 = 3;
 /// Relative bounds, in percent, of what was never measured and is priced by its size.
 const BY_SIZE: u64 = 60;
+
+/// Relative bounds, in percent, of what LuaJIT and V8 map.
+const OUTSIDE: u64 = 30;
+/// Relative bounds, in percent, of anonymous resident memory at start-up state.
+const RESIDENT: u64 = 12;
 
 /// The table nearest to a version, the one of the release itself if there is one.
 pub fn table(version: Option<Version>) -> &'static Table {
@@ -192,7 +199,11 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     });
     let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
     let percent = MEASURED + u64::from(distance.min(10)) * 2;
-    let mut take = |item: Item| raw.remove(&item).unwrap_or_default().estimate(percent);
+    let idle = IDLE + u64::from(distance.min(10)) * 2;
+    let mut take = |item: Item| {
+        let percent = if item == Item::Base { idle } else { percent };
+        raw.remove(&item).unwrap_or_default().estimate(percent)
+    };
     let mut out = Priced {
         model: format!("envoy-{}.{}/{}", table.version.major, table.version.minor, table.date),
         base: take(Item::Base),
@@ -224,17 +235,14 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     out.subscription += (0..proxy.scoped_routes.len()).map(|i| take(Item::Scoped(i))).sum();
     out.unknown = proxy.unknown.iter().map(|u| Estimate::within(u.bytes * 2, BY_SIZE)).sum();
     out.hidden_draining = hidden_draining(proxy, &out.listeners);
-    let lua = count_chains_with(proxy, "lua");
-    // one LuaJIT state per chain and thread, about 90 KB outside the allocator
-    out.outside_allocator = Estimate::within(lua * 90_000 * u64::from(settings.concurrency + 1), BY_SIZE);
+    let threads_outside: f64 =
+        outside(proxy, settings.concurrency).iter().map(|(t, n)| table.price(t).unwrap_or(0.0) * n).sum();
+    out.outside_allocator = Estimate::within(threads_outside.round() as u64, OUTSIDE);
     let allocated = out.allocated();
-    // 14 MB anonymous at 6.0 MB allocated; 1.22 times allocated at large sizes
-    let anonymous = |a: u64| 7_000_000 + a + a / 5;
-    out.resident = Estimate {
-        bytes: anonymous(allocated.bytes) + out.outside_allocator.bytes,
-        low: anonymous(allocated.low) + out.outside_allocator.low,
-        high: anonymous(allocated.high) + out.outside_allocator.high,
-    };
+    let per = |term: &str| table.price(term).unwrap_or(0.0);
+    let fixed = per("resident.base") + per("resident.worker") * f64::from(settings.concurrency);
+    let anonymous = (fixed + per("resident.allocated") * allocated.bytes as f64 + threads_outside).round() as u64;
+    out.resident = Estimate::within(anonymous, RESIDENT);
     out
 }
 
@@ -270,18 +278,6 @@ fn hidden_draining(proxy: &Proxy, prices: &[ListenerPrice]) -> Estimate {
     let sum: u64 = sample.iter().map(|p| p.own.bytes + p.chains.iter().map(|c| c.bytes).sum::<u64>()).sum();
     let mean = sum.checked_div(sample.len() as u64).unwrap_or(20_000);
     Estimate { bytes: mean * hidden, low: mean * hidden / 4, high: mean * hidden * 3 }
-}
-
-fn count_chains_with(proxy: &Proxy, what: &str) -> u64 {
-    let has = |c: &FilterChain| {
-        c.filters
-            .iter()
-            .filter_map(|f| f.hcm.as_ref())
-            .flat_map(|h| &h.http_filters)
-            .filter(|f| f.type_name.contains(what))
-            .count()
-    };
-    proxy.listeners.iter().flat_map(|l| &l.chains).map(has).sum::<usize>() as u64
 }
 
 #[cfg(test)]

@@ -76,6 +76,29 @@ pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
     walk.all();
 }
 
+/// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
+/// isolate per thread (workers and the main thread).
+pub fn outside(proxy: &Proxy, workers: u32) -> [(&'static str, f64); 4] {
+    let threads = f64::from(workers + 1);
+    let (mut lua, mut lua_bytes, mut vms, mut vm_bytes) = (0.0, 0.0, 0.0, 0.0);
+    let mut seen = HashSet::new();
+    let chains = proxy.listeners.iter().filter(|l| l.meta.state != State::Error).flat_map(|l| &l.chains);
+    for f in chains.flat_map(|c| &c.filters).filter_map(|f| f.hcm.as_ref()).flat_map(|h| &h.http_filters) {
+        let kind = kind_of(f);
+        if kind.ends_with(".Lua") || kind == "envoy.lua" {
+            lua += threads;
+            lua_bytes += threads * f64::from(f.weight.string_bytes);
+        } else if kind.ends_with(".Wasm") {
+            let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
+            if seen.insert((f.vm_id.to_string(), hash)) {
+                vms += threads;
+                vm_bytes += f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>();
+            }
+        }
+    }
+    [("outside.lua", lua), ("outside.lua_bytes", lua_bytes), ("outside.wasm", vms), ("outside.wasm_bytes", vm_bytes)]
+}
+
 /// The terms of a retained message.
 struct WeightTerms {
     messages: &'static str,
