@@ -375,6 +375,7 @@ pub fn experiments() -> Vec<Workload> {
     bootstraps(&mut d);
     first_uses(&mut d);
     shapes(&mut d);
+    subscriptions(&mut d);
     d.0
 }
 
@@ -1742,6 +1743,25 @@ fn first_uses(d: &mut Design) {
         d.add(format!("first/lb {label}"), 1, |w| {
             w.clusters.push(with(eds_cluster("one"), json!({"lb_policy": policy})));
             w.endpoints.push(assignment("one", 0, 10));
+        });
+    }
+}
+
+/// Secrets that do not come over ADS but on a stream of their own each, as Istio's agent serves them.
+fn subscriptions(d: &mut Design) {
+    for n in [1, 2, 8, 32] {
+        d.add(format!("subscription/sds streams={n}"), 1, |w| {
+            common(w);
+            for i in 0..n {
+                w.secrets.push(certificate_secret(&format!("secret-{i:02}"), ecdsa()));
+            }
+            let own = |name: String| json!({"name": name, "sds_config": {"resource_api_version": "V3", "api_config_source": {"api_type": "GRPC", "transport_api_version": "V3",
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "ads"}}]}}});
+            let chains = (0..n)
+                .map(|i| with(sni_chain(&format!("host-{i:04}.example.com"), vec![tcp_proxy("tcp", "backend")]),
+                    json!({"transport_socket": downstream_tls(json!({"tls_certificate_sds_secret_configs": [own(format!("secret-{i:02}"))]}), json!({}))})))
+                .collect();
+            w.listeners.push(with(listener("main", chains), tls_inspector()));
         });
     }
 }

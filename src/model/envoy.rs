@@ -112,6 +112,8 @@ pub struct TlsContext {
     pub certificates: Vec<SecretRef>,
     /// CA bundles it validates with.
     pub validation: Vec<SecretRef>,
+    /// Its secrets come from an `api_config_source`: a stream for each secret, not the shared ADS stream.
+    pub own_sds_stream: bool,
     /// SANs it matches.
     pub san_matchers: u32,
     /// ALPN protocols.

@@ -90,7 +90,7 @@ pub fn outside(proxy: &Proxy, workers: u32) -> [(&'static str, f64); 4] {
             lua_bytes += threads * f64::from(f.weight.string_bytes);
         } else if kind.ends_with(".Wasm") {
             let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
-            if seen.insert((f.vm_id.to_string(), hash)) {
+            if !f.payloads.is_empty() && seen.insert((f.vm_id.to_string(), hash)) {
                 vms += threads;
                 vm_bytes += f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>();
             }
@@ -268,9 +268,11 @@ impl<'a> Walk<'a, '_> {
         if p.route_tables.iter().any(|t| dynamic(t.meta.state)) {
             self.put(item, "subscription.routes", 1.0);
         }
-        if p.secrets.iter().any(|s| dynamic(s.meta.state)) {
-            self.put(item, "subscription.secrets", 1.0);
-        }
+        let secrets = p.secrets.iter().filter(|s| dynamic(s.meta.state)).count();
+        let own_streams = p.clusters.iter().flat_map(|c| &c.tls).any(|t| t.own_sds_stream)
+            || p.listeners.iter().flat_map(|l| &l.chains).filter_map(|c| c.tls.as_ref()).any(|t| t.own_sds_stream);
+        // over ADS all secrets share one subscription state; otherwise each secret has a gRPC stream of its own
+        self.put(item, "subscription.secrets", if own_streams { secrets as f64 } else { secrets.min(1) as f64 });
         if !p.extension_configs.is_empty() {
             self.put(item, "subscription.extensions", 1.0);
         }
@@ -617,7 +619,8 @@ impl<'a> Walk<'a, '_> {
             } else if kind.ends_with(".Wasm") {
                 self.put(item, "wasm.code_bytes", code);
                 let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
-                if self.seen_vms.insert((f.vm_id.to_string(), hash)) {
+                // without code in it, it is an extension compiled into Envoy (the null runtime), which needs no V8
+                if code > 0.0 && self.seen_vms.insert((f.vm_id.to_string(), hash)) {
                     self.put(item, "wasm.vm", 1.0);
                     self.put(item, "wasm.vm.worker", self.workers);
                     self.put(item, "wasm.vm.code_bytes", code);

@@ -214,7 +214,14 @@ message! {
 }
 
 message! {
-    struct SdsRef { name: Shared = "name" }
+    struct SdsRef {
+        name: Shared = "name",
+        config: Opt<SdsSource> = "sds_config" | "sdsConfig",
+    }
+}
+
+message! {
+    struct SdsSource { api: Count = "api_config_source" | "apiConfigSource" }
 }
 
 message! {

@@ -383,7 +383,9 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
             out.certificates.push(data_source(PayloadKind::CertificateChain, chain));
         }
     }
+    let own_stream = |s: &wire::SdsRef| s.config.0.as_ref().is_some_and(|c| c.api.present());
     for s in &common.certificate_sds.0 {
+        out.own_sds_stream |= own_stream(s);
         out.certificates.push(SecretRef::Sds(s.name.0.clone()));
     }
     let combined = common.combined.0.as_deref();
@@ -395,6 +397,7 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
         }
     }
     if let Some(s) = common.validation_sds.0.as_deref().or(combined.and_then(|c| c.sds.0.as_deref())) {
+        out.own_sds_stream |= own_stream(s);
         out.validation.push(SecretRef::Sds(s.name.0.clone()));
     }
     Some(out)
