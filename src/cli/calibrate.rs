@@ -32,6 +32,9 @@ pub(super) struct CalibrateArgs {
     /// Run the validation workloads instead of the design of experiments
     #[arg(long)]
     validate: bool,
+    /// Write the accuracy document here, from the validation runs of every measured release in the folder of --keep
+    #[arg(long, value_name = "FILE", requires = "keep")]
+    accuracy: Option<PathBuf>,
     /// Run only workloads whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -45,6 +48,12 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     note(&format!("Envoy {version} ({build})"));
     if !args.fit_only {
         measure(args, &version)?;
+    }
+    if let (Some(keep), Some(path)) = (&args.keep, &args.accuracy) {
+        let text = lab::accuracy::markdown(keep, &crate::cost::envoy::measured_releases())
+            .map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
+        std::fs::write(path, text)
+            .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))?;
     }
     if let (Some(keep), Some(table), true) = (&args.keep, &args.table, args.validate) {
         let text = std::fs::read_to_string(table)

@@ -244,6 +244,7 @@ pub fn fit(envoy: &str, build: &str, date: &str, runs: &[Run]) -> TableFile {
         envoy: envoy.to_owned(),
         build: build.to_owned(),
         date: date.to_owned(),
+        idle: runs.iter().find(|r| r.name == "idle/workers=1").map_or(0, |r| r.allocated as u64),
         runs: runs.len() as u32,
         residual: summary(&errors),
         prices: prices.into_iter().map(|(t, p)| (t, (p * 1000.0).round() / 1000.0)).collect(),

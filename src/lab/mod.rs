@@ -3,6 +3,7 @@
 //! Nothing here is needed to analyse evidence; `meshdump calibrate` and the oracle tests use it. The lab opens
 //! connections to 127.0.0.1 only, and ends only the processes it started.
 
+pub mod accuracy;
 mod ads;
 mod codec;
 pub mod design;

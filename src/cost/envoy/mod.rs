@@ -176,6 +176,11 @@ pub fn table(version: Option<Version>) -> &'static Table {
         .expect("the tables in the binary are not empty")
 }
 
+/// The releases that have a table, with what they allocate idle in bytes.
+pub fn measured_releases() -> Vec<(String, f64)> {
+    table::all().iter().map(|t| (t.release.clone(), t.idle as f64)).collect()
+}
+
 /// Prices every resource of `proxy`.
 pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let table = table(settings.version);

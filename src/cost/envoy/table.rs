@@ -28,6 +28,9 @@ pub struct TableFile {
     pub build: String,
     /// Day of the measurement, `2026-11-21`.
     pub date: String,
+    /// What the release allocates idle with one worker, in bytes, measured.
+    #[serde(default)]
+    pub idle: u64,
     /// Runs the prices were fitted to.
     pub runs: u32,
     /// Median, 90th percentile and largest error of the fit over its own runs, relative to measured minus base.
@@ -54,8 +57,12 @@ pub struct Residual {
 pub struct Table {
     /// Release it was measured on.
     pub version: Version,
+    /// The same with its patch level, `1.40.0`.
+    pub release: String,
     /// Day of the measurement.
     pub date: String,
+    /// What the release allocates idle with one worker, in bytes.
+    pub idle: u64,
     prices: HashMap<String, f64>,
     families: HashMap<String, Family>,
 }
@@ -86,7 +93,9 @@ impl Table {
             .collect();
         Self {
             version: Version::parse(&file.envoy).unwrap_or_default(),
+            release: file.envoy.clone(),
             date: file.date.clone(),
+            idle: file.idle,
             prices: file.prices.iter().map(|(k, v)| (k.clone(), *v)).collect(),
             families,
         }
