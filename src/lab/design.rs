@@ -1358,7 +1358,8 @@ fn chains(d: &mut Design) {
     }
 }
 
-fn network_rbac(n: usize) -> Value {
+/// Network RBAC with `n` policies by principal, as Open Service Mesh and Consul write them.
+pub fn network_rbac(n: usize) -> Value {
     let policies: serde_json::Map<String, Value> = (0..n)
         .map(|i| {
             (format!("policy-{i:03}"), json!({"permissions": [{"any": true}],

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Workload;
-use super::design::{access_loggers, http_filters, istio_matches, istio_metadata, istio_stats, istio_vhost, rbac};
+use super::design::{
+    access_loggers, http_filters, istio_matches, istio_metadata, istio_stats, istio_vhost, network_rbac, rbac,
+};
 use super::shapes::*;
 
 /// All validation workloads.
@@ -32,7 +34,234 @@ pub fn workloads() -> Vec<Workload> {
     ] {
         all.push(osm(name, 60, 4, permissive, wasm));
     }
+    // written after the model's last change of structure, and never used to change it
+    all.extend([
+        mesh_sidecar("late/sidecar with a listener per upstream", 90, 2),
+        https_gateway("late/gateway with policies per host", 70, 8),
+        tcp_gateway("late/tcp gateway", 150, 1),
+        large_endpoints("late/large clusters", 2),
+        wide_routes("late/wide route tables", 4),
+        static_edge("late/static file", 2),
+    ]);
     all
+}
+
+/// One loopback listener per upstream, inline routes and inline mutual TLS, as sidecars of Consul and Kuma have them.
+fn mesh_sidecar(name: &str, upstreams: usize, workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    let bytes = |v: Value| base64(v["inline_string"].as_str().unwrap_or_default().as_bytes());
+    let tls = json!({"tls_params": {}, "tls_certificates": [{"certificate_chain": {"inline_bytes": bytes(ecdsa()["certificate_chain"].clone())}, "private_key": {"inline_bytes": bytes(ecdsa()["private_key"].clone())}}],
+        "validation_context": {"trusted_ca": {"inline_bytes": bytes(roots(2, 1))}, "match_typed_subject_alt_names": [{"san_type": "URI", "matcher": {"exact": "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/default/dc/dc1/svc/web"}}]}});
+    for i in 0..upstreams {
+        let cluster = format!("web-{i:03}.default.dc1.internal.11111111-2222-3333-4444-555555555555.consul");
+        w.clusters.push(with(with(eds_cluster(&cluster), json!({"alt_stat_name": cluster, "outlier_detection": {}, "circuit_breakers": {}, "connect_timeout": "5s",
+            "transport_socket": upstream_tls(tls.clone(), &cluster)})), http_options(json!({"explicit_http_config": {"http2_protocol_options": {}}}))));
+        w.endpoints.push(assignment(&cluster, i, 3));
+        let filters = if i % 3 == 0 {
+            vec![tcp_proxy(&format!("upstream.web-{i:03}.default.default.dc1"), &cluster)]
+        } else {
+            vec![hcm(
+                &format!("upstream.web-{i:03}.default.default.dc1"),
+                inline(table(
+                    &format!("web-{i:03}"),
+                    vec![vhost(&format!("web-{i:03}"), &["*".into()], vec![route("/", &cluster)])],
+                )),
+                vec![],
+                json!({"tracing": {"random_sampling": {}}, "http_protocol_options": {}, "upgrade_configs": [{"upgrade_type": "websocket"}]}),
+            )]
+        };
+        w.listeners.push(with(
+            listener(&format!("web-{i:03}:127.0.0.1:{}", 9000 + i), vec![chain(filters)]),
+            json!({"traffic_direction": "OUTBOUND", "stat_prefix": format!("127.0.0.1_{}", 9000 + i)}),
+        ));
+    }
+    w.clusters.push(with(plain_cluster("local_app", "STATIC"), json!({"load_assignment": {"cluster_name": "local_app", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address("127.0.0.1", 8080)}}]}]}})));
+    let rbac_filter = filter(
+        "envoy.filters.network.rbac",
+        "envoy.extensions.filters.network.rbac.v3.RBAC",
+        with(json!({"stat_prefix": "connect_authz"}), network_rbac(12)),
+    );
+    w.listeners.push(listener(
+        "public_listener",
+        vec![with(
+            chain(vec![
+                rbac_filter,
+                hcm(
+                    "public_listener",
+                    inline(table(
+                        "public_listener",
+                        vec![vhost("public_listener", &["*".into()], vec![route("/", "local_app")])],
+                    )),
+                    vec![],
+                    json!({"forward_client_cert_details": "APPEND_FORWARD"}),
+                ),
+            ]),
+            json!({"transport_socket": downstream_tls(tls, json!({"require_client_certificate": true}))}),
+        )],
+    ));
+    w
+}
+
+/// An HTTPS listener per host with its own prefix, filters and secrets.
+fn https_gateway(name: &str, hosts: usize, workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    w.clusters.push(eds_cluster("backend"));
+    w.endpoints.push(assignment("backend", 0, 2));
+    let wanted = [
+        ["cors", "jwt_authn"],
+        ["ext_authz", "buffer"],
+        ["local_ratelimit", "rbac"],
+        ["compressor", "header_mutation"],
+    ];
+    let mut chains = Vec::new();
+    for i in 0..hosts {
+        let cluster = format!("default_backend-{i:03}_8080");
+        w.clusters.push(with(eds_cluster(&cluster), json!({"lb_policy": if i % 5 == 0 { "RING_HASH" } else { "ROUND_ROBIN" }, "circuit_breakers": {"thresholds": [{"max_connections": 1024}]}})));
+        w.endpoints.push(assignment(&cluster, i, 1 + i % 6));
+        let secret = format!("default/cert-{i:03}");
+        w.secrets.push(certificate_secret(&secret, if i % 4 == 0 { ecdsa() } else { rsa() }));
+        let filters: Vec<Value> =
+            http_filters().into_iter().filter(|(l, _)| wanted[i % 4].contains(l)).map(|(_, f)| f).collect();
+        let name = format!("listener-{i:03}");
+        w.routes.push(table(&name, vec![vhost(&name, &[format!("app-{i}.corp.example.com"), format!("app-{i}.example.net")], vec![
+            json!({"name": "api", "match": {"prefix": "/api", "headers": [{"name": "x-a", "string_match": {"prefix": "b"}}]}, "route": {"cluster": cluster, "timeout": "5s"}, "response_headers_to_add": [{"header": {"key": "x-b", "value": "c"}}]}),
+            json!({"name": "all", "match": {"prefix": "/"}, "route": {"cluster": cluster}})])]));
+        chains.push(with(sni_chain(&format!("app-{i}.corp.example.com"), vec![hcm(&format!("https-{i}"), rds(&name), filters, json!({"access_log": [access_loggers()[1].1], "use_remote_address": true}))]),
+            json!({"name": name, "transport_socket": downstream_tls(json!({"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [sds(&secret)]}), json!({}))})));
+    }
+    w.listeners.push(with(listener("https", chains), json!({"listener_filters": [listener_filter("tls_inspector", "TlsInspector"), listener_filter("proxy_protocol", "ProxyProtocol")]})));
+    w
+}
+
+fn tcp_gateway(name: &str, ports: usize, workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    for i in 0..ports {
+        let cluster = format!("tcproute/default/tcp-{i}/rule/-1");
+        w.clusters.push(with(
+            eds_cluster(&cluster),
+            json!({"health_checks": [], "upstream_connection_options": {"tcp_keepalive": {}}}),
+        ));
+        w.endpoints.push(assignment(&cluster, i, 2));
+        let limit = filter(
+            "envoy.filters.network.connection_limit",
+            "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+            json!({"stat_prefix": format!("tcp-{i}"), "max_connections": 100}),
+        );
+        w.listeners.push(with(
+            listener(
+                &format!("default/eg/tcp-{i}"),
+                vec![chain(vec![limit, tcp_proxy(&format!("tcp-{}", 10_000 + i), &cluster)])],
+            ),
+            json!({"stat_prefix": format!("default_eg_tcp-{i}"), "access_log": [access_loggers()[0].1]}),
+        ));
+    }
+    w
+}
+
+fn large_endpoints(name: &str, workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    for i in 0..24 {
+        let cluster = format!("pool-{i}.svc.example.internal");
+        w.clusters.push(with(eds_cluster(&cluster), json!({"lb_policy": if i % 2 == 0 { "LEAST_REQUEST" } else { "ROUND_ROBIN" }, "outlier_detection": {"consecutive_5xx": 5}})));
+        let groups: Vec<Value> = (0..3)
+            .map(|z| json!({"locality": {"region": "eu", "zone": format!("eu-{z}")}, "load_balancing_weight": 10, "lb_endpoints": (0..10 + 4 * i).map(|h| with(endpoint(i * 1000 + z * 300 + h), json!({"load_balancing_weight": 1 + h % 3}))).collect::<Vec<_>>()}))
+            .collect();
+        w.endpoints.push(typed(
+            "envoy.config.endpoint.v3.ClusterLoadAssignment",
+            json!({"cluster_name": cluster, "endpoints": groups}),
+        ));
+    }
+    w
+}
+
+fn wide_routes(name: &str, workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    for i in 0..30 {
+        w.clusters.push(eds_cluster(&format!("app-{i}")));
+        w.endpoints.push(assignment(&format!("app-{i}"), i, 2));
+    }
+    for t in 0..4 {
+        let hosts = (0..60)
+            .map(|v| {
+                let routes = (0..12)
+                    .map(|r| {
+                        let action = json!({"cluster": format!("app-{}", (v + r) % 30), "timeout": "10s", "retry_policy": {"retry_on": "5xx,reset", "num_retries": 2}});
+                        match r % 4 {
+                            0 => json!({"match": {"path": format!("/v1/resource/{r}")}, "route": action}),
+                            1 => json!({"match": {"safe_regex": {"regex": format!("/v1/{r}/[0-9a-f]+")}}, "route": with(action, json!({"regex_rewrite": {"pattern": {"regex": "^/v1/(.*)$"}, "substitution": "/\\1"}}))}),
+                            2 => json!({"match": {"prefix": format!("/v2/{r}"), "headers": [{"name": "x-canary", "present_match": true}, {"name": "x-user", "string_match": {"suffix": "@example.com"}}]}, "route": action, "request_headers_to_remove": ["x-internal"]}),
+                            _ => json!({"match": {"prefix": format!("/v3/{r}")}, "route": action, "typed_per_filter_config": {"envoy.filters.http.rbac": typed("envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({"rbac": rbac(2)}))}}),
+                        }
+                    })
+                    .collect();
+                vhost(&format!("tenant-{t}-{v}"), &(0..3).map(|d| format!("d{d}.tenant-{t}-{v}.example.com")).collect::<Vec<_>>(), routes)
+            })
+            .collect();
+        w.routes.push(table(&format!("table-{t}"), hosts));
+        let filters: Vec<Value> =
+            http_filters().into_iter().filter(|(l, _)| ["rbac", "fault"].contains(l)).map(|(_, f)| f).collect();
+        w.listeners.push(with(
+            listener(
+                &format!("http-{t}"),
+                vec![chain(vec![hcm(&format!("http-{t}"), rds(&format!("table-{t}")), filters, json!({}))])],
+            ),
+            json!({"stat_prefix": format!("http-{t}")}),
+        ));
+    }
+    w
+}
+
+/// Everything in the bootstrap.
+fn static_edge(name: &str, workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    let bare = |mut v: Value| {
+        v.as_object_mut().map(|o| o.remove("@type"));
+        v
+    };
+    let clusters: Vec<Value> = (0..40)
+        .map(|i| {
+            let name = format!("service_{i}");
+            let hosts: Vec<Value> = (0..4).map(|h| json!({"endpoint": {"address": socket_address("127.0.0.1", 3000 + i * 4 + h)}})).collect();
+            bare(with(with(plain_cluster(&name, if i % 2 == 0 { "STRICT_DNS" } else { "STATIC" }), json!({"load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": hosts}]},
+                "transport_socket": upstream_tls(json!({"validation_context": {"trusted_ca": roots(0, 6)}}), "service.example.com")})), http_options(json!({"explicit_http_config": {"http2_protocol_options": {}}}))))
+        })
+        .collect();
+    let hosts = (0..40)
+        .map(|i| {
+            vhost(
+                &format!("service_{i}"),
+                &[format!("service-{i}.example.com")],
+                vec![route("/", &format!("service_{i}"))],
+            )
+        })
+        .collect();
+    let filters: Vec<Value> = http_filters()
+        .into_iter()
+        .filter(|(l, _)| ["lua", "cors", "health_check"].contains(l))
+        .map(|(_, f)| f)
+        .collect();
+    let http = hcm(
+        "ingress_http",
+        inline(table("local_route", hosts)),
+        filters,
+        json!({"access_log": [access_loggers()[3].1]}),
+    );
+    let listeners: Vec<Value> = (0..4)
+        .map(|i| {
+            bare(with(
+                listener(
+                    &format!("listener_{i}"),
+                    vec![with(
+                        chain(vec![http.clone()]),
+                        json!({"transport_socket": downstream_tls(json!({"tls_certificates": [rsa()]}), json!({}))}),
+                    )],
+                ),
+                json!({"stat_prefix": format!("l{i}")}),
+            ))
+        })
+        .collect();
+    w.bootstrap = Some(json!({"static_resources": {"clusters": clusters, "listeners": listeners}}));
+    w
 }
 
 fn mesh_secrets(w: &mut Workload) {
