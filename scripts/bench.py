@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Times `meshdump analyze` beside jq, jaq and gzip on the same files, and says which targets are met.
 
-usage: bench.py MESHDUMP_BINARY FOLDER [--runs N] [--megabytes N]
+usage: bench.py MESHDUMP_BINARY FOLDER [--runs N] [--megabytes N] [--realtime]
 
 FOLDER takes the generated dumps (about five times --megabytes; kept for the next run). Every command runs as a whole
 process, in turns, N times; wall time is the median. Peak resident memory is what wait4(2) says, the largest of the
-runs; pages of a mapped file count there. Absent tools are left out and their targets are `not measured`.
+runs; pages of a mapped file count there. --realtime puts every command before all others on a busy machine (chrt(1),
+as root). Absent tools are left out and their targets are `not measured`.
 """
 import argparse
 import os
@@ -45,14 +46,15 @@ def run(*commands, env=None):
 
 
 class Bench:
-    def __init__(self, runs):
+    def __init__(self, runs, prefix):
         self.runs = runs
+        self.prefix = prefix
         self.commands = {}
         self.results = {}
 
     def add(self, name, *commands, env=None):
         if all(shutil.which(c[0]) for c in commands):
-            self.commands[name] = (commands, env)
+            self.commands[name] = ([self.prefix + c for c in commands], env)
 
     def measure(self):
         samples = {name: [] for name in self.commands}
@@ -94,13 +96,14 @@ def main():
     arguments.add_argument("folder", type=pathlib.Path)
     arguments.add_argument("--runs", type=int, default=7)
     arguments.add_argument("--megabytes", type=float, default=200)
+    arguments.add_argument("--realtime", action="store_true")
     a = arguments.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     one, two, fleet = generate(a.folder, a.megabytes)
     gz = "%s.gz" % one
     size, tool, count = one.stat().st_size, [a.meshdump, "analyze"], ".configs|length"
 
-    bench = Bench(a.runs)
+    bench = Bench(a.runs, ["chrt", "-f", "1"] if a.realtime else [])
     bench.add("meshdump analyze dump.json", [*tool, str(one)])
     bench.add("jq '%s' dump.json" % count, ["jq", count, str(one)])
     bench.add("jaq '%s' dump.json" % count, ["jaq", count, str(one)])
@@ -114,9 +117,9 @@ def main():
                   env={"RAYON_NUM_THREADS": str(threads)})
     bench.measure()
 
-    print("dump.json: %d bytes (gz %d), 2x: %d bytes, fleet/: 100 files of %d bytes; %d runs each, %d cores, load %.1f\n"
+    print("dump.json: %d bytes (gz %d), 2x: %d bytes, fleet/: 100 files of %d bytes; %d runs each%s, %d cores, load %.1f\n"
           % (size, os.path.getsize(gz), two.stat().st_size, next(fleet.iterdir()).stat().st_size, a.runs,
-             os.cpu_count(), os.getloadavg()[0]))
+             ", real-time priority" if a.realtime else "", os.cpu_count(), os.getloadavg()[0]))
     print("| command | wall s (median) | min–max | CPU s | peak MiB |\n| --- | ---: | ---: | ---: | ---: |")
     for name, (wall, peak, cpu, low, high) in bench.results.items():
         print("| `%s` | %.3f | %.3f–%.3f | %.3f | %.1f |"

@@ -8,16 +8,24 @@ Markdown on stdout, disagreements on stderr too. Exit code 1 when there is any.
 Equal means: the same number of resources of each kind in each state (a file without any, read as another kind of
 evidence, has none), or a refusal (exit code 3, one line) of a file in which the count found no configuration either.
 What the tool says a file is must also be possible for what the count says it is.
+
+usage: compare_corpus.py CORPUS_DIR MESHDUMP_BINARY --variants
+
+Instead writes every file that is one JSON document with configuration in other ways (minified, keys sorted, `@type`
+last, gzipped, UTF-16, CRLF, text around it), and compares the tool's counts of each with the count of
+the original. Prints the disagreements and a line per way.
 """
 import collections
 import concurrent.futures
+import gzip
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 
-from count_corpus import COLUMNS, count_file, manifest
+from count_corpus import COLUMNS, count_file, decode, manifest
 
 COLUMN_OF = {
     ("route_config", "static"): "routes_static", ("endpoint", "static"): "endpoints_static",
@@ -139,6 +147,64 @@ def compare(corpus, binary, name):
     return name, mine, theirs, "; ".join(wrong)
 
 
+def type_last(value):
+    if isinstance(value, list):
+        return [type_last(v) for v in value]
+    if isinstance(value, dict):
+        return {k: type_last(value[k]) for k in sorted(value, key=lambda k: k == "@type")}
+    return value
+
+
+def plain(value, **how):
+    return json.dumps(value, ensure_ascii=False, **how).encode()
+
+
+WAYS = {
+    "minified": lambda v: plain(v, separators=(",", ":")),
+    "keys sorted": lambda v: plain(v, indent=2, sort_keys=True),
+    "@type last": lambda v: plain(type_last(v), indent=1),
+    "escaped": lambda v: json.dumps(v).encode(),
+    "tabs and CRLF": lambda v: plain(v, indent="\t").replace(b"\n", b"\r\n"),
+    "gzipped": lambda v: gzip.compress(plain(v, indent=1)),
+    "gzip of two members": lambda v: gzip.compress(plain(v)[:999]) + gzip.compress(plain(v)[999:]),
+    "UTF-8 with a mark": lambda v: b"\xef\xbb\xbf" + plain(v, indent=1),
+    "UTF-16 LE": lambda v: plain(v, indent=1).decode().encode("utf-16"),
+    "UTF-16 BE": lambda v: b"\xfe\xff" + plain(v, indent=1).decode().encode("utf-16-be"),
+    "a status line before": lambda v: b"200\n" + plain(v, indent=1),
+    "a prompt before, text behind": lambda v: b"$ curl localhost:15000/config_dump\n" + plain(v, indent=1) + b"\n$ exit\n",
+}
+
+
+def variants(corpus, binary):
+    """Compares every way of writing every document; the number of disagreements."""
+    differing = 0
+    documents = []
+    for name in manifest(corpus):
+        verdict, expected = count_file(os.path.join(corpus, name))
+        if verdict == "config":
+            with open(os.path.join(corpus, name), "rb") as file:
+                try:
+                    documents.append((name, json.loads(decode(file.read())), expected))
+                except ValueError:
+                    pass
+    for way, write in WAYS.items():
+        wrong = 0
+        with tempfile.TemporaryDirectory() as folder:
+            for name, value, expected in documents:
+                path = os.path.join(folder, "dump")
+                with open(path, "wb") as file:
+                    file.write(write(value))
+                code, answer, message = ask(binary, path)
+                got = counts_of(answer)[0] if answer else None
+                if got != expected:
+                    wrong += 1
+                    print("%s, %s\n  count: %s\n  tool:  %s" % (
+                        name, way, shown(expected), shown(got) if answer else "exit code %d: %s" % (code, message)))
+        print("%s: %d of %d documents differ" % (way, wrong, len(documents)))
+        differing += wrong
+    return differing
+
+
 def cell(text):
     text = re.sub(r"[\x00-\x1f]", " ", text)
     return text.replace("|", "\\|").replace("<", "&lt;")
@@ -146,6 +212,8 @@ def cell(text):
 
 def main():
     corpus, binary = sys.argv[1:3]
+    if "--variants" in sys.argv[3:]:
+        sys.exit(1 if variants(corpus, binary) else 0)
     names = manifest(corpus)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         rows = list(pool.map(lambda n: compare(corpus, binary, n), names))

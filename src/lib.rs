@@ -28,3 +28,4 @@ pub mod input;
 pub mod lab;
 pub mod model;
 pub mod report;
+pub mod sim;

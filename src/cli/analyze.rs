@@ -111,6 +111,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
         return Err(nothing(&loaded));
     }
     let exit = exit_code(&loaded.problems, args.input.strict);
+    say(&loaded.problems, &args.output);
     let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
     let analysis = report(loaded, &options);
     args.output.write(|format, width| match format {
@@ -128,6 +129,7 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     if loaded.inputs.is_empty() {
         return Err(nothing(&loaded));
     }
+    say(&loaded.problems, &args.output);
     let mut analysis = report(loaded, &Options::default());
     analysis.kind = "inputs";
     analysis.proxies.clear();
@@ -141,13 +143,29 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
 }
 
 fn exit_code(problems: &[Problem], strict: bool) -> Exit {
-    let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss == Loss::Part);
+    let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss > Loss::Nothing);
     if problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+}
+
+fn line(p: &Problem) -> String {
+    report::text::problem_line(&crate::findings::analysis::problem_report(p))
+}
+
+/// Says on stderr why the exit code is not 0, and what is missing where no report for people says so.
+fn say(problems: &[Problem], output: &OutputArgs) {
+    const SHOWN: usize = 20;
+    let shown = |p: &&Problem| p.loss == Loss::Whole || (p.loss > Loss::Nothing && !output.text_on_stdout());
+    let list: Vec<&Problem> = problems.iter().filter(shown).collect();
+    for p in list.iter().take(SHOWN) {
+        if p.loss == Loss::Whole { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
+    }
+    if list.len() > SHOWN {
+        output::warning_line(&format!("[{} others], all of them in the report", list.len() - SHOWN));
+    }
 }
 
 /// The one line that says why there is nothing to report.
 fn nothing(loaded: &Loaded) -> Failure {
-    let line = |p: &Problem| report::text::problem_line(&crate::findings::analysis::problem_report(p));
     let worst = loaded.problems.iter().min_by_key(|p| std::cmp::Reverse(p.loss));
     if let Some(p) = worst.filter(|p| p.loss != Loss::Nothing) {
         return Failure::new(Exit::Input, line(p));
@@ -155,8 +173,14 @@ fn nothing(loaded: &Loaded) -> Failure {
     let message = match loaded.inputs.as_slice() {
         [] => "no input".to_owned(),
         [one] => {
-            let note = one.note.as_deref().unwrap_or("no config dump to go with it; give /config_dump too");
-            format!("{}: recognised as {}: {}", report::clean(&one.label), one.kind, report::clean(note))
+            let note = one.note.as_deref().unwrap_or("not a dump by itself");
+            format!(
+                "{}: recognised as {}: {}; expected an Envoy config dump: fetch it from the admin port with \
+                 `curl -s localhost:15000/config_dump?include_eds`",
+                report::clean(&one.label),
+                one.kind,
+                report::clean(note)
+            )
         }
         many => {
             let mut kinds: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();

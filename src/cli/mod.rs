@@ -1,6 +1,7 @@
 //! The command line: opens the doors between the rooms and prints. Only this room prints.
 
 mod analyze;
+mod bpf;
 mod calibrate;
 mod output;
 
@@ -44,8 +45,8 @@ impl Failure {
 
 const EXAMPLES: &str = "\
 Examples:
-  meshdump analyze config_dump.json.gz                  what is in it, what it costs, what is leaking
-  meshdump analyze bug-report.tar.gz --limit 512Mi      a whole bundle, against a memory limit
+  meshdump analyze config_dump.json.gz               what is in it, what it costs, what is leaking
+  meshdump analyze bug-report.tar.gz --limit 512Mi   a whole bundle, against a memory limit
   kubectl exec POD -c istio-proxy -- pilot-agent request GET config_dump | meshdump analyze -
 
 Exit codes: 0 ran, 1 a gate failed, 2 usage, 3 input missing or not recognised, 4 output not written";
@@ -68,6 +69,8 @@ enum Command {
         /// The code, MD302; all of them when left out
         code: Option<String>,
     },
+    /// Where the memory of a node's BPF maps went, from `bpftool -j`
+    Bpf(bpf::BpfArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
 }
@@ -80,13 +83,17 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Err(e) => {
             // clap prints help and version on stdout with exit 0, errors on stderr with exit 2
             let code = e.exit_code();
-            return if e.print().is_err() { exit(Exit::Output) } else { ExitCode::from(code as u8) };
+            return match e.print() {
+                Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => exit(Exit::Output),
+                _ => ExitCode::from(code as u8),
+            };
         }
     };
     let result: Result<Exit, Failure> = match &cli.command {
         Command::Analyze(args) => analyze::run(args),
         Command::Ls(args) => analyze::ls(args),
         Command::Explain { code } => explain(code.as_deref()),
+        Command::Bpf(args) => bpf::run(args),
         Command::Calibrate(args) => calibrate::run(args),
     };
     match result {
@@ -103,12 +110,12 @@ fn exit(code: Exit) -> ExitCode {
 }
 
 fn explain(code: Option<&str>) -> Result<Exit, Failure> {
-    use crate::findings::catalog::{CATALOG, lookup};
+    use crate::findings::catalog::{all, lookup};
     let mut text = String::new();
     match code {
-        None => CATALOG.iter().for_each(|e| text.push_str(&format!("{}  {}\n", e.code, e.title))),
+        None => all().for_each(|e| text.push_str(&format!("{}  {}\n", e.code, e.title))),
         Some(code) => match lookup(code) {
-            Some(e) => text = format!("{}  {}\n\n{}\n", e.code, e.title, output::wrap(e.text, 100)),
+            Some(e) => text = format!("{}  {}\n\n{}\n", e.code, e.title, crate::report::wrap(e.text, 100, 0)),
             None => {
                 return Err(Failure::new(
                     Exit::Usage,

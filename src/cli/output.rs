@@ -73,6 +73,11 @@ impl OutputArgs {
         Ok(self.outputs.clone())
     }
 
+    /// Whether text goes to stdout, where the report itself shows what went wrong.
+    pub(super) fn text_on_stdout(&self) -> bool {
+        self.outputs.is_empty() || self.outputs.iter().any(|o| o.format == Format::Text && o.path.is_none())
+    }
+
     /// Columns of text output.
     fn width(&self) -> usize {
         let terminal =
@@ -104,6 +109,11 @@ impl OutputArgs {
     }
 }
 
+/// Prints `warning: MESSAGE` on stderr.
+pub(super) fn warning_line(message: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "warning: {message}");
+}
+
 /// Prints `error: MESSAGE` on stderr.
 pub(super) fn error_line(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "error: {message}");
@@ -120,24 +130,6 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(Failure::new(Exit::Output, format!("cannot write to stdout: {e}"))),
     }
-}
-
-/// `text` with lines of at most `width` characters.
-pub(super) fn wrap(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        if column > 0 && column + 1 + word.chars().count() > width {
-            out.push('\n');
-            column = 0;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += word.chars().count();
-    }
-    out
 }
 
 /// A size as Kubernetes writes it: `512Mi`, `1Gi`, `300M`, or plain bytes.

@@ -2,5 +2,6 @@
 
 pub mod envoy;
 pub mod estimate;
+pub mod kernel;
 
 pub use estimate::Estimate;

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use super::config_dump::{self, Dumps};
 use super::envoy_admin::{certs, clusters, init_dump, listeners, memory, server_info, stats};
+use super::json::names;
 use super::kind::{Kind, sniff};
 use crate::input::{Content, Document, HEAD_BYTES};
 use crate::model::envoy::{HostCounts, Node, Proxy, State};
@@ -81,6 +82,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
         })
         .collect();
     readings.sort_by_key(|r| r.0);
+    names::reading_is_over();
 
     let mut out = Loaded::default();
     let mut dumps: Vec<Found> = Vec::new();
@@ -341,7 +343,10 @@ fn join(documents: &[Document], dumps: Vec<Found>, companions: Vec<(usize, Apply
         {
             proxy.node = info.node.clone();
         }
-        let label = name(proxy, &out.inputs[inputs[0] as usize].label);
+        let mut label = name(proxy, &out.inputs[inputs[0] as usize].label);
+        if proxy.expected_only {
+            label.push_str(" (expected)");
+        }
         let n = taken.entry(label.clone()).or_default();
         *n += 1;
         proxy.label = if *n == 1 { label } else { format!("{label} #{n}") };

@@ -2,6 +2,10 @@
 //!
 //! Nothing past this room sees JSON or protobuf.
 
+pub mod bpf_btf;
+pub mod bpf_grid;
+pub mod bpf_trace;
+pub mod bpftool;
 pub mod config_dump;
 pub mod envoy_admin;
 mod json;

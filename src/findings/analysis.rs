@@ -80,7 +80,7 @@ pub struct ProblemReport {
     /// What to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hint: String,
-    /// `nothing`, `part` or `whole`.
+    /// `nothing`, `resource` (one of many), `part` or `whole`.
     pub loss: &'static str,
 }
 
@@ -398,6 +398,7 @@ pub fn problem_report(p: &Problem) -> ProblemReport {
         hint: p.hint.clone(),
         loss: match p.loss {
             Loss::Nothing => "nothing",
+            Loss::Resource => "resource",
             Loss::Part => "part",
             Loss::Whole => "whole",
         },
@@ -440,7 +441,7 @@ fn proxy_report(
     let observed = observed(proxy);
     let allocated = priced.allocated();
     let Ledger { mut entries, kinds, namespaces, owners } = Ledger::of(proxy, priced, graph);
-    entries.sort_by(|a, b| {
+    entries.sort_unstable_by(|a, b| {
         let key = |e: &Entry| (std::cmp::Reverse(e.bytes), e.kind);
         key(a).cmp(&key(b)).then_with(|| e_name(proxy, a).cmp(e_name(proxy, b))).then_with(|| a.place().cmp(&b.place()))
     });
@@ -641,7 +642,7 @@ fn materialise(proxy: &Proxy, inputs: &[Input], e: &Entry) -> ResourceRow {
         bytes: e.bytes,
         retained_bytes: e.retained,
         json_bytes,
-        fields: match (e.kind, m.and_then(|m| m.fields.as_deref())) {
+        fields: match (e.kind, m.and_then(|m| m.fields.as_ref())) {
             ("virtual_host", _) | (_, None) => Vec::new(),
             (_, Some(f)) => f.iter().map(|(path, n)| FieldRow { path: path.clone(), json_bytes: *n }).collect(),
         },
@@ -704,8 +705,21 @@ impl Ledger {
     }
 
     fn of(proxy: &Proxy, priced: &Priced, graph: &Graph) -> Self {
-        let mut l =
-            Self { entries: Vec::new(), kinds: BTreeMap::new(), namespaces: HashMap::new(), owners: HashMap::new() };
+        let hosts: usize = proxy.route_tables.iter().map(|t| t.virtual_hosts.len()).sum();
+        let total = proxy.clusters.len()
+            + proxy.endpoint_sets.len()
+            + proxy.listeners.len()
+            + proxy.route_tables.len()
+            + hosts
+            + proxy.secrets.len()
+            + proxy.extension_configs.len()
+            + 1;
+        let mut l = Self {
+            entries: Vec::with_capacity(total),
+            kinds: BTreeMap::new(),
+            namespaces: HashMap::new(),
+            owners: HashMap::new(),
+        };
         let entry = |kind, i: usize, bytes, retained| Entry { kind, index: i as u32, host: 0, bytes, retained };
         for (i, c) in proxy.clusters.iter().enumerate() {
             let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);

@@ -190,9 +190,15 @@ pub const CATALOG: &[Entry] = &[
     },
 ];
 
+/// The entries of every section, in the order of their codes.
+pub fn all() -> impl Iterator<Item = &'static Entry> {
+    let envoy = CATALOG.iter().filter(|e| e.code < "MD5");
+    envoy.chain(super::bpf::CODES).chain(CATALOG.iter().filter(|e| e.code >= "MD5"))
+}
+
 /// The entry of a code, in any case.
 pub fn lookup(code: &str) -> Option<&'static Entry> {
-    CATALOG.iter().find(|e| e.code.eq_ignore_ascii_case(code.trim()))
+    all().find(|e| e.code.eq_ignore_ascii_case(code.trim()))
 }
 
 #[cfg(test)]

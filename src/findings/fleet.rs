@@ -11,7 +11,7 @@ use crate::model::envoy::{Meta, Proxy, State};
 /// Figures over all proxies of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fleet {
-    /// Proxies.
+    /// Proxies; what a control plane would send is not counted here.
     pub proxies: u64,
     /// Predicted `allocated` over them, in bytes.
     pub allocated: Distribution,
@@ -103,18 +103,18 @@ pub(super) fn fleet(evidence: &[ProxyEvidence], reports: &[ProxyReport]) -> Flee
             Series { node_id: node_id.to_owned(), points }
         })
         .collect();
+    // what a control plane would send is in no process's memory
+    let real = || reports.iter().filter(|r| !r.expected_only);
     Fleet {
-        proxies: reports.len() as u64,
-        allocated: distribution(reports.iter().map(|r| r.memory.allocated.bytes).collect()).unwrap_or(Distribution {
+        proxies: real().count() as u64,
+        allocated: distribution(real().map(|r| r.memory.allocated.bytes).collect()).unwrap_or(Distribution {
             total: 0,
             min: 0,
             p50: 0,
             p90: 0,
             max: 0,
         }),
-        observed_allocated: distribution(
-            reports.iter().filter_map(|r| r.memory.observed.map(|o| o.allocated)).collect(),
-        ),
+        observed_allocated: distribution(real().filter_map(|r| r.memory.observed.map(|o| o.allocated)).collect()),
         envoy_versions,
         workloads: workloads
             .into_iter()
@@ -163,7 +163,8 @@ fn workload(name: &str, list: &[usize], evidence: &[ProxyEvidence], reports: &[P
         }
     }
     if differ > differences.len() {
-        differences.push(format!("[{} others]", differ - differences.len()));
+        let more = differ - differences.len();
+        differences.push(format!("[{more} {}]", if more == 1 { "other" } else { "others" }));
     }
     Workload {
         name: name.to_owned(),
@@ -177,7 +178,11 @@ pub(super) fn findings(fleet: &Fleet, reports: &[ProxyReport]) -> Vec<Finding> {
     let mut out = Vec::new();
     let plain = |text: String| Evidence { text, path: String::new(), offset: None, line: None };
     if fleet.envoy_versions.len() > 1 {
-        let list = fleet.envoy_versions.iter().map(|(v, n)| plain(format!("{v}: {n} proxies"))).collect();
+        let list = fleet
+            .envoy_versions
+            .iter()
+            .map(|(v, n)| plain(format!("{v}: {n} {}", if *n == 1 { "proxy" } else { "proxies" })))
+            .collect();
         out.push(Finding {
             code: "MD106",
             severity: Severity::Note,
@@ -210,7 +215,7 @@ pub(super) fn findings(fleet: &Fleet, reports: &[ProxyReport]) -> Vec<Finding> {
     let p50 = fleet.allocated.p50;
     for r in reports {
         let bytes = r.memory.allocated.bytes;
-        if reports.len() >= 4 && bytes > p50 * 2 && bytes - p50 > 4 << 20 {
+        if fleet.proxies >= 4 && bytes > p50 * 2 && bytes - p50 > 4 << 20 {
             out.push(Finding {
                 code: "MD702",
                 severity: Severity::Warn,

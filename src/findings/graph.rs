@@ -132,7 +132,7 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     let mut scoped = false;
     for (l, n) in proxy.listeners.iter().zip(&listeners) {
         b.edge(root, *n);
-        name_clusters(&mut b, *n, l.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, *n, l.meta.cluster_refs());
         for c in &l.chains {
             if let Some(tls) = &c.tls {
                 name_secrets(&mut b, *n, tls);
@@ -173,7 +173,7 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     for (i, t) in proxy.route_tables.iter().enumerate() {
         out.dynamic_clusters |= t.vhds || t.virtual_hosts.iter().any(|v| v.dynamic_cluster);
         name_clusters(&mut b, tables[i], &t.clusters);
-        name_clusters(&mut b, tables[i], t.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, tables[i], t.meta.cluster_refs());
         for (v, n) in t.virtual_hosts.iter().zip(&hosts[i]) {
             b.edge(tables[i], *n);
             name_clusters(&mut b, *n, &v.clusters);
@@ -181,18 +181,18 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     }
     for (c, n) in proxy.clusters.iter().zip(&clusters) {
         name_clusters(&mut b, *n, &c.children);
-        name_clusters(&mut b, *n, c.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, *n, c.meta.cluster_refs());
         c.tls.iter().for_each(|t| name_secrets(&mut b, *n, t));
     }
     for e in &proxy.extension_configs {
-        name_clusters(&mut b, root, e.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, root, e.meta.cluster_refs());
     }
     for s in &proxy.secrets {
-        name_clusters(&mut b, root, s.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, root, s.meta.cluster_refs());
     }
     if let Some(boot) = &proxy.bootstrap {
         name_clusters(&mut b, root, &boot.clusters);
-        name_clusters(&mut b, root, boot.meta.cluster_refs.as_deref().unwrap_or(&[]));
+        name_clusters(&mut b, root, boot.meta.cluster_refs());
     }
     for (i, (e, n)) in proxy.endpoint_sets.iter().zip(&sets).enumerate() {
         cluster_by_service.get(&e.meta.name).for_each(|c| b.edge(c, *n));
@@ -290,7 +290,9 @@ mod tests {
     fn dominators() {
         // root -> 1 -> 2, root -> 3; 2 and 3 -> 4; 2 -> 5
         let mut b = Builder::default();
-        [0, 1, 10, 100, 1000, 10_000].map(|n| b.node(n));
+        [0, 1, 10, 100, 1000, 10_000].into_iter().for_each(|n| {
+            b.node(n);
+        });
         for (from, to) in [(0, 1), (1, 2), (0, 3), (2, 4), (3, 4), (2, 5)] {
             b.edge(from, to);
         }

@@ -3,6 +3,7 @@
 //! [`analysis::analyze`] turns proxies into the report value; `report/` only shows it.
 
 pub mod analysis;
+pub mod bpf;
 pub mod catalog;
 mod draining;
 mod fleet;

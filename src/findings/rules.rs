@@ -5,6 +5,7 @@ use super::similarity::{equal_chains, repeated_payloads};
 use super::{Evidence, Finding, Severity};
 use crate::model::envoy::{Discovery, Meta, Name, PayloadKind, State};
 use crate::model::problem::{Loss, Problem};
+use crate::model::size::size;
 use crate::model::source::Span;
 
 /// Places listed per finding.
@@ -12,22 +13,28 @@ const MAX_EVIDENCE: usize = 5;
 
 /// Findings about the run as a whole.
 pub(super) fn of_the_run(problems: &[Problem]) -> Vec<Finding> {
-    let lost: Vec<&Problem> = problems.iter().filter(|p| p.loss == Loss::Part).collect();
-    let (unread, broken): (Vec<&Problem>, Vec<&Problem>) =
-        lost.into_iter().partition(|p| p.what.contains("resource") && p.what.contains("cannot be read"));
     let mut out = Vec::new();
-    for (code, list, title, fix) in [
-        ("MD103", broken, "the report is partial: an input is damaged or ends early", "fetch the input again"),
-        ("MD105", unread, "resources that cannot be read were left out", "see the byte named; fetch the dump again"),
+    for (code, loss, title) in [
+        ("MD103", Loss::Part, "the report is partial: an input is damaged or ends early"),
+        ("MD105", Loss::Resource, "resources that cannot be read were left out"),
     ] {
+        let list: Vec<&Problem> = problems.iter().filter(|p| p.loss == loss).collect();
         if list.is_empty() {
             continue;
         }
+        let mut fixes: Vec<&str> = Vec::new();
+        for p in &list {
+            if !p.hint.is_empty() && !fixes.contains(&&*p.hint) {
+                fixes.push(&p.hint);
+            }
+        }
+        fixes.truncate(3);
+        let fix = if fixes.is_empty() { "fetch the input again".to_owned() } else { fixes.join("; ") };
         out.push(Finding {
             code,
             severity: Severity::Warn,
             proxy: String::new(),
-            title: format!("{title} ({} {})", list.len(), if list.len() == 1 { "place" } else { "places" }),
+            title: format!("{title} ({})", count(list.len(), "place")),
             evidence: list
                 .iter()
                 .take(MAX_EVIDENCE)
@@ -35,7 +42,7 @@ pub(super) fn of_the_run(problems: &[Problem]) -> Vec<Finding> {
                 .collect(),
             evidence_omitted: list.len().saturating_sub(MAX_EVIDENCE) as u64,
             saved_bytes: 0,
-            fix: fix.to_owned(),
+            fix,
         });
     }
     out
@@ -63,7 +70,12 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// `3h 12m`, `45s`.
+/// `once`, `17 times`.
+fn times(n: u64) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+/// `12m`, `45s`.
 fn duration(s: u64) -> String {
     match s {
         0..=119 => format!("{s}s"),
@@ -71,20 +83,6 @@ fn duration(s: u64) -> String {
         7200..=172_799 => format!("{}h", s / 3600),
         _ => format!("{}d", s / 86_400),
     }
-}
-
-/// Bytes with a binary unit, three digits at most.
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["Ki", "Mi", "Gi", "Ti"];
-    if bytes < 1024 {
-        return format!("{bytes}");
-    }
-    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
-    while value >= 1000.0 && unit < 3 {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if value < 10.0 { format!("{value:.1}{}", UNITS[unit]) } else { format!("{value:.0}{}", UNITS[unit]) }
 }
 
 impl<'a> Rules<'a> {
@@ -144,7 +142,9 @@ impl<'a> Rules<'a> {
             let places = p
                 .unknown
                 .iter()
-                .map(|u| self.evidence(format!("{} ({} times, {})", u.type_name, u.count, size(u.bytes)), u.span))
+                .map(|u| {
+                    self.evidence(format!("{} ({}, {} of JSON)", u.type_name, times(u.count), size(u.bytes)), u.span)
+                })
                 .collect();
             let title = format!("{} of unknown type, priced by size", count(p.unknown.len(), "section"));
             self.add(
@@ -165,7 +165,9 @@ impl<'a> Rules<'a> {
         let implied = d.listeners_implied.unwrap_or(0);
         if implied.max(shown.len() as u64) > 0 {
             let title = match d.listeners_implied {
-                Some(n) => format!("{n} draining listeners by the gauge, {} of them in the dump", shown.len()),
+                Some(n) => {
+                    format!("{} by the gauge, {} in the dump", count(n as usize, "draining listener"), shown.len())
+                }
                 None => format!("at least {} (the dump lists one per name)", count(shown.len(), "draining listener")),
             };
             let mut places = self.metas(shown.into_iter());
@@ -283,7 +285,7 @@ impl<'a> Rules<'a> {
             if !idle.is_empty() && idle.len() * 10 >= p.clusters.len() {
                 let since = p.server_info.as_ref().and_then(|s| s.uptime_s);
                 let since = since.map_or(String::new(), |s| format!(" since start ({})", duration(s)));
-                let title = format!("{} of {} clusters saw no traffic{since}", idle.len(), p.clusters.len());
+                let title = format!("{} of {} saw no traffic{since}", idle.len(), count(p.clusters.len(), "cluster"));
                 let bytes = idle.iter().map(|i| g.cluster_retained[*i]).sum();
                 let places = self.metas(idle.iter().map(|i| &p.clusters[*i].meta));
                 let fix = "a Sidecar resource (Istio) or narrower exportTo; deferred cluster creation otherwise";
@@ -342,7 +344,7 @@ impl<'a> Rules<'a> {
                 })
                 .collect();
             let title = format!(
-                "{} in many copies; one of each would save {} of text",
+                "{} in several copies; one copy would save {} of text",
                 count(worth.len(), "payload"),
                 size(total)
             );
@@ -372,7 +374,8 @@ impl<'a> Rules<'a> {
         {
             let sign = if o.allocated >= m.allocated.bytes { "+" } else { "-" };
             let title = format!(
-                "/memory says {}, predicted {} ({}..{}): {sign}{} unexplained",
+                "{} says {}, predicted {} ({}..{}): {sign}{} unexplained",
+                if o.source == "stats" { "the gauge in /stats" } else { "/memory" },
                 size(o.allocated),
                 size(m.allocated.bytes),
                 size(m.allocated.low),
@@ -397,7 +400,7 @@ impl<'a> Rules<'a> {
                 _ => return,
             };
             let fix = "cut the largest kind or owner first, or raise the limit";
-            self.add(code, severity, title, vec![], m.resident.bytes.saturating_sub(limit), fix);
+            self.add(code, severity, title, vec![], 0, fix);
         }
     }
 }

@@ -221,7 +221,7 @@ impl StreamError {
     }
 
     /// Byte of the uncompressed content at which it broke.
-    fn inflated_at(&self) -> Option<u64> {
+    pub fn inflated_at(&self) -> Option<u64> {
         match self {
             Self::Limit { max_bytes } => Some(*max_bytes),
             Self::Truncated { inflated_at, .. }

@@ -61,9 +61,9 @@ pub struct Meta {
     /// either spelling, for "the same everywhere?" questions.
     pub text_hash: u64,
     /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
-    pub cluster_refs: Option<Arc<[Name]>>,
+    pub cluster_refs: Option<Arc<Vec<Name>>>,
     /// Bytes of JSON by field path, of large resources only; the paths start at the entry that holds the resource.
-    pub fields: Option<Arc<[(Name, u64)]>>,
+    pub fields: Option<Arc<Vec<(Name, u64)>>>,
 }
 
 /// A string that is worth recognising again (certificate, CA bundle, Lua or Wasm code), never its content.
@@ -415,6 +415,13 @@ pub struct Cluster {
     pub has_metadata: bool,
     /// The owner written into metadata by a control plane, if any.
     pub owner: Option<Box<Owner>>,
+}
+
+impl Meta {
+    /// Clusters named in passing.
+    pub fn cluster_refs(&self) -> &[Name] {
+        self.cluster_refs.as_deref().map_or(&[], |v| v)
+    }
 }
 
 impl Cluster {

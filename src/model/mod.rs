@@ -2,7 +2,11 @@
 //!
 //! Nothing here knows JSON, files or prices. A type may hold less than its namesake in Envoy's API, never more.
 
+pub mod bpf;
+pub mod bpf_grid;
+pub mod bpf_trace;
 pub mod envoy;
 pub mod problem;
+pub mod size;
 pub mod source;
 pub mod weight;

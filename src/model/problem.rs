@@ -7,7 +7,9 @@ use super::source::InputId;
 pub enum Loss {
     /// Nothing was lost; the reader had to be lenient (a prefix line, a BOM, a second document).
     Nothing,
-    /// Some resources or the rest of the file were lost; what was whole before is in the report.
+    /// One resource was lost or left out; what follows it was read.
+    Resource,
+    /// The rest of the file was lost; what was whole before is in the report.
     Part,
     /// The document as a whole could not be used.
     Whole,

@@ -1,7 +1,10 @@
 //! Shows a report value in a format. Computes nothing: every number comes from `findings`.
 
+pub mod bpf;
+pub mod bpf_csv;
+pub mod bpf_sim;
 pub mod json;
 pub mod text;
 mod words;
 
-pub use words::{clean, size};
+pub use words::{clean, wrap};

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::words::{clean, count, fit, size};
+use super::words::{clean, count, fit, wrap};
 use crate::findings::analysis::{Analysis, ProblemReport, ProxyReport};
-use crate::findings::{Finding, Severity};
+use crate::findings::{Evidence, Finding, Severity};
+use crate::model::size::size;
 
 /// Rows of the tables by namespace, owner and resource.
 const TOP_ROWS: usize = 8;
@@ -23,7 +24,7 @@ pub fn analysis(a: &Analysis, width: usize) -> String {
         many => fleet(&mut out, a, many, width),
     }
     findings(&mut out, a, width);
-    problems(&mut out, &a.problems);
+    problems(&mut out, a, width);
     out
 }
 
@@ -38,11 +39,11 @@ pub fn inputs(a: &Analysis, width: usize) -> String {
             i.kind.clone(),
             size(i.bytes),
             i.proxy.as_deref().map(|p| fit(p, 30)).unwrap_or_default(),
-            i.note.clone().unwrap_or_default(),
+            i.note.as_deref().map(|n| clean(n).into_owned()).unwrap_or_default(),
         ]);
     }
     let mut out = trimmed(&t);
-    problems(&mut out, &a.problems);
+    problems(&mut out, a, width);
     out
 }
 
@@ -138,7 +139,7 @@ fn proxy(out: &mut String, a: &Analysis, p: &ProxyReport, width: usize) {
     out.push('\n');
     kinds(out, p);
     states(out, p);
-    draining(out, p);
+    draining(out, p, width);
     groups(out, "NAMESPACE", &p.by_namespace, 0, p.memory.config.bytes, width);
     groups(out, "OWNER", &p.by_owner, p.owners_omitted, p.memory.config.bytes, width);
     resources(out, p, width);
@@ -202,7 +203,7 @@ fn states(out: &mut String, p: &ProxyReport) {
     out.push('\n');
 }
 
-fn draining(out: &mut String, p: &ProxyReport) {
+fn draining(out: &mut String, p: &ProxyReport, width: usize) {
     let d = &p.draining;
     let implied = match (d.listeners_implied, d.filter_chains_implied) {
         (None, None) => "unknown without /stats".to_owned(),
@@ -229,8 +230,9 @@ fn draining(out: &mut String, p: &ProxyReport) {
     if d.bytes > 0 {
         let _ = write!(line, "; they hold {}", size(d.bytes));
     }
-    let _ = writeln!(out, "{line}");
-    let _ = writeln!(out, "          only a recording tells: {}\n", d.needs_recording.join("; "));
+    let _ = writeln!(out, "{}", wrap(&line, width, 10));
+    let needs = format!("          only a recording tells: {}", d.needs_recording.join("; "));
+    let _ = writeln!(out, "{}\n", wrap(&needs, width, 12));
 }
 
 fn groups(
@@ -260,7 +262,7 @@ fn groups(
 
 fn others(out: &mut String, n: u64) {
     if n > 0 {
-        let _ = writeln!(out, "[{n} others]");
+        let _ = writeln!(out, "[{}]", count(n, "other", "others"));
     }
     out.push('\n');
 }
@@ -395,30 +397,53 @@ fn findings(out: &mut String, a: &Analysis, width: usize) {
     let _ =
         writeln!(out, "{b}FINDINGS{b:#}  (savings overlap and must not be added; `meshdump explain CODE` says more)");
     if a.proxies.len() > 1 {
-        grouped(out, &a.findings);
+        grouped(out, &a.findings, width);
         return;
     }
     for f in &a.findings {
         let saves = if f.saved_bytes > 0 { format!("  saves {}", size(f.saved_bytes)) } else { String::new() };
-        let _ = writeln!(out, "{} {}  {}{saves}", severity(f.severity), f.code, clean(&f.title));
-        for e in &f.evidence {
-            let place = match (e.line, e.offset) {
-                (Some(l), Some(o)) => format!("  (line {l}, byte {o})"),
-                (None, Some(o)) => format!("  (byte {o})"),
-                _ => String::new(),
-            };
-            let text = fit(&e.text, width.saturating_sub(10 + place.len()).max(40));
-            let _ = writeln!(out, "        {text}{place}");
+        headline(out, f, &format!("{}{saves}", clean(&f.title)), width);
+        if f.proxy.is_empty() {
+            of_the_run(out, f, width);
+        } else {
+            for e in &f.evidence {
+                let place = match (e.line, e.offset) {
+                    (Some(l), Some(o)) => format!("  (line {l}, byte {o})"),
+                    (None, Some(o)) => format!("  (byte {o})"),
+                    _ => String::new(),
+                };
+                let text = fit(&e.text, width.saturating_sub(10 + place.len()).max(40));
+                let _ = writeln!(out, "        {text}{place}");
+            }
         }
         if f.evidence_omitted > 0 {
-            let _ = writeln!(out, "        [{} others]", f.evidence_omitted);
+            let _ = writeln!(out, "        [{}]", count(f.evidence_omitted, "other", "others"));
         }
-        let _ = writeln!(out, "        fix: {}", f.fix);
+        fix(out, f, width);
+    }
+}
+
+/// `warn  MD302  TITLE`.
+fn headline(out: &mut String, f: &Finding, title: &str, width: usize) {
+    // `note  MD101  ` stands in front
+    let title = wrap(title, width.saturating_sub(13), 0).replace('\n', "\n             ");
+    let _ = writeln!(out, "{} {}  {title}", severity(f.severity), f.code);
+}
+
+fn fix(out: &mut String, f: &Finding, width: usize) {
+    let _ = writeln!(out, "{}", wrap(&format!("        fix: {}", clean(&f.fix)), width, 13));
+}
+
+/// Evidence that names its file, in full.
+fn of_the_run(out: &mut String, f: &Finding, width: usize) {
+    for e in &f.evidence {
+        let line = place_line(&e.path, e.offset, e.line, &e.text);
+        let _ = writeln!(out, "{}", wrap(&format!("        {line}"), width, 10));
     }
 }
 
 /// Findings of many proxies: one line per code, with how many proxies have it and the worst of them.
-fn grouped(out: &mut String, all: &[Finding]) {
+fn grouped(out: &mut String, all: &[Finding], width: usize) {
     let mut seen: Vec<&str> = Vec::new();
     for f in all {
         if seen.contains(&f.code) {
@@ -435,40 +460,59 @@ fn grouped(out: &mut String, all: &[Finding]) {
         } else {
             format!("{} proxies, first {}: ", same.len(), clean(&f.proxy))
         };
-        let _ = writeln!(out, "{} {}  {place}{}{saves}", severity(f.severity), f.code, clean(&f.title));
+        headline(out, f, &format!("{place}{}{saves}", clean(&f.title)), width);
         if f.proxy.is_empty() {
             for x in &same {
                 if same.len() > 1 {
                     let _ = writeln!(out, "        {}", clean(&x.title));
                 }
-                for e in &x.evidence {
-                    let _ = writeln!(out, "        {}", clean(&e.text));
+                of_the_run(out, x, width);
+                if x.evidence_omitted > 0 {
+                    let _ = writeln!(out, "        [{}]", count(x.evidence_omitted, "other", "others"));
                 }
             }
         }
-        let _ = writeln!(out, "        fix: {}", f.fix);
+        fix(out, f, width);
     }
     out.push_str("`-o json` has every finding of every proxy\n");
 }
 
-fn problems(out: &mut String, list: &[ProblemReport]) {
+/// What the findings have not said already.
+fn problems(out: &mut String, a: &Analysis, width: usize) {
+    let said = |p: &ProblemReport| {
+        let same = |e: &Evidence| e.path == p.path && e.offset == p.offset && e.text == p.message;
+        a.findings.iter().filter(|f| f.proxy.is_empty()).any(|f| f.evidence.iter().any(same))
+    };
+    let list: Vec<&ProblemReport> = a.problems.iter().filter(|p| !said(p)).collect();
     if list.is_empty() {
         return;
     }
     out.push_str("\nREADING\n");
     const SHOWN: usize = 20;
     for p in list.iter().take(SHOWN) {
-        let _ = writeln!(out, "        {}", problem_line(p));
+        let _ = writeln!(out, "{}", wrap(&format!("        {}", problem_line(p)), width, 10));
     }
     if list.len() > SHOWN {
-        let _ = writeln!(out, "        [{} others]", list.len() - SHOWN);
+        let _ = writeln!(out, "        [{}]", count((list.len() - SHOWN) as u64, "other", "others"));
     }
 }
 
 /// `file: byte 123 (line 4): what; what to do`.
 pub fn problem_line(p: &ProblemReport) -> String {
-    let mut line = clean(&p.path).into_owned();
-    match (p.offset, p.line) {
+    let mut line = place_line(&p.path, p.offset, p.line, &p.message);
+    if !p.hint.is_empty() {
+        let _ = write!(line, "; {}", clean(&p.hint));
+    }
+    line
+}
+
+/// `file: byte 123 (line 4): what`.
+fn place_line(path: &str, offset: Option<u64>, line_number: Option<u64>, what: &str) -> String {
+    if path.is_empty() {
+        return clean(what).into_owned();
+    }
+    let mut line = clean(path).into_owned();
+    match (offset, line_number) {
         (Some(o), Some(l)) => {
             let _ = write!(line, ": byte {o} (line {l})");
         }
@@ -477,9 +521,6 @@ pub fn problem_line(p: &ProblemReport) -> String {
         }
         _ => {}
     }
-    let _ = write!(line, ": {}", clean(&p.message));
-    if !p.hint.is_empty() {
-        let _ = write!(line, "; {}", clean(&p.hint));
-    }
+    let _ = write!(line, ": {}", clean(what));
     line
 }

@@ -2,33 +2,21 @@
 
 use std::borrow::Cow;
 
-/// Bytes with a binary unit as Kubernetes writes it, three digits at most: `512`, `3.1Ki`, `404Mi`.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["Ki", "Mi", "Gi", "Ti"];
-    if bytes < 1024 {
-        return bytes.to_string();
-    }
-    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
-    while value >= 999.5 && unit < 3 {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if value < 9.95 { format!("{value:.1}{}", UNITS[unit]) } else { format!("{value:.0}{}", UNITS[unit]) }
+/// Controls (C1 too), bidirectional overrides and line separators: none of them belongs in a name.
+pub(super) fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A name from the input, safe for a terminal: control characters, bidirectional overrides and line separators are
 /// written as escapes.
 pub fn clean(name: &str) -> Cow<'_, str> {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    if !name.contains(bad) {
+    if !name.contains(is_hostile) {
         return Cow::Borrowed(name);
     }
     let mut out = String::with_capacity(name.len() + 8);
     for c in name.chars() {
-        if bad(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if is_hostile(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
     }
     Cow::Owned(out)
 }
@@ -47,6 +35,26 @@ pub(super) fn fit(name: &str, width: usize) -> String {
     format!("{start}…{end}")
 }
 
+/// `text` with lines of at most `width` characters, those after the first with `indent` spaces in front.
+pub fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for (i, word) in text.split(' ').enumerate() {
+        let len = word.chars().count();
+        if column > indent && column + 1 + len > width {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if i > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += len;
+    }
+    out
+}
+
 /// `1 proxy`, `17 proxies`.
 pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
@@ -57,18 +65,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
-        for (n, text) in [
-            (0, "0"),
-            (1023, "1023"),
-            (1024, "1.0Ki"),
-            (10 << 10, "10Ki"),
-            (1023 << 10, "1.0Mi"),
-            (404 << 20, "404Mi"),
-            (5 << 30, "5.0Gi"),
-        ] {
-            assert_eq!(size(n), text);
-        }
+    fn wrapped() {
+        assert_eq!(wrap("aa bb cc dd", 5, 2), "aa bb\n  cc\n  dd");
+        assert_eq!(wrap("    aa bb", 20, 4), "    aa bb");
+        assert_eq!(wrap("longer-than-the-line", 5, 2), "longer-than-the-line");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::evidence::json::skip::{Skip, skip_space, value_end};
 
 /// Levels of unknown objects and arrays that are searched for something known.
 const SEARCH_DEPTH: u8 = 8;
+/// Levels walked at all: those searched, `configs` once or twice on the way, and a section with its lists.
+const MAX_LEVELS: usize = 32;
 
 /// A piece cut out of the buffer at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -405,6 +407,8 @@ impl Cutter {
         let byte = buf[*at];
         let role = self.role();
         match (role, byte) {
+            // each level is looked into from its start, so the number of levels must not grow with the input
+            (_, b'{' | b'[') if self.stack.len() >= MAX_LEVELS => self.skip(buf, *at, Why::Unwanted),
             (Role::List(field, _), b'{') => self.take(ElementKind::Entry(field)),
             (Role::List(..), _) => {
                 let line = self.line_at(buf, *at);

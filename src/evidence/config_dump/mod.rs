@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use cut::{Cutter, Piece, Remark};
 use resource::Resource;
 
+use crate::input::StreamError;
 use crate::model::envoy::{Proxy, SectionVersions, Unknown};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
@@ -261,9 +262,9 @@ fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId) -> B
                 let (offset, line) = place_of(&text, piece, &e);
                 out.problems.push(Problem {
                     line: Some(line),
-                    ..Problem::new(label, Loss::Part, format!("a resource that cannot be read: {}", reason(&e)))
+                    ..Problem::new(label, Loss::Resource, format!("a resource cannot be read: {}", reason(&e, &text)))
                         .at(offset)
-                        .hint("it is counted as lost; everything else is in the report")
+                        .hint("correct it at this byte, or fetch the dump again; everything else is in the report")
                 });
             }
         }
@@ -272,16 +273,33 @@ fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId) -> B
 }
 
 /// The JSON error without its own position, which counts from the start of the piece.
-fn reason(e: &serde_json::Error) -> String {
+fn reason(e: &serde_json::Error, piece: &str) -> String {
     let text = e.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);
-    if text.contains("recursion limit") { "nested deeper than 128 levels".to_owned() } else { text.to_owned() }
+    if text.contains("recursion limit") {
+        return "nested deeper than 128 levels".to_owned();
+    }
+    if text.starts_with("control character") {
+        return "a control character inside a string, where JSON has an escape".to_owned();
+    }
+    let rest = piece.get(within(piece, e)..).unwrap_or("");
+    let word = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-+._'".contains(c)).unwrap_or(rest.len());
+    match (text.strip_prefix("expected "), rest.get(..word.min(16)).filter(|w| !w.trim().is_empty())) {
+        (Some("value"), Some(found)) => format!("expected a value, found `{found}`"),
+        (Some("ident"), Some(found)) => format!("expected true, false or null, found `{found}`"),
+        (Some(expected), Some(found)) => format!("expected {expected}, found `{found}`"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Where in the piece the error is.
+fn within(piece: &str, e: &serde_json::Error) -> usize {
+    let line_start: usize = piece.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
+    (line_start + e.column().saturating_sub(1)).min(piece.len())
 }
 
 fn place_of(text: &str, piece: &Piece, e: &serde_json::Error) -> (u64, u64) {
-    let line_start: usize = text.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
-    let within = (line_start + e.column().saturating_sub(1)).min(text.len());
-    (piece.offset_bytes + within as u64, piece.line + e.line().saturating_sub(1) as u64)
+    (piece.offset_bytes + within(text, e) as u64, piece.line + e.line().saturating_sub(1) as u64)
 }
 
 fn finish(
@@ -325,7 +343,11 @@ fn finish(
         problems.push(Problem::new(
             label,
             Loss::Nothing,
-            format!("{mismatches} values have another type than Envoy's API says; they were taken as absent"),
+            if mismatches == 1 {
+                "1 value has another type than Envoy's API says; it was taken as absent".to_owned()
+            } else {
+                format!("{mismatches} values have another type than Envoy's API says; they were taken as absent")
+            },
         ));
     }
     let documents = cutter.documents();
@@ -335,11 +357,11 @@ fn finish(
         problems.push(remark(label, r, &out, error.as_ref()));
     }
     if let (Some(e), false) = (&error, broke) {
-        problems.push(Problem::new(
-            label,
-            Loss::Part,
-            format!("{e}; {} resources were whole before it", out.resources),
-        ));
+        let what = format!("{e}; {}", whole_before(out.resources));
+        problems.push(match StreamError::of(e) {
+            Some(s) => Problem { offset_bytes: s.inflated_at(), ..Problem::new(label, s.loss(), what).hint(s.hint()) },
+            None => Problem::new(label, Loss::Part, what),
+        });
     }
     if documents > 1 && out.resources > 0 && out.dumps.len() > 1 && cutter.sections.iter().any(|s| s.document > 0) {
         problems.push(Problem::new(
@@ -456,21 +478,27 @@ fn set_version(versions: &mut SectionVersions, s: &cut::Section) {
     *slot = (&*s.version).into();
 }
 
+/// `1 resource was whole before it`.
+fn whole_before(n: usize) -> String {
+    if n == 1 { "1 resource was whole before it".to_owned() } else { format!("{n} resources were whole before it") }
+}
+
 fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) -> Problem {
-    let whole = out.resources;
+    let whole = whole_before(out.resources);
     let at = |p: Problem, offset: u64, line: u64| Problem { line: Some(line), ..p.at(offset) };
     match r {
         Remark::LeadingText { bytes } => {
             Problem::new(label, Loss::Nothing, format!("{bytes} bytes in front of the JSON were skipped")).at(0)
         }
-        Remark::NoDocument => Problem::new(label, Loss::Whole, "no JSON object or list in it"),
+        Remark::NoDocument => Problem::new(label, Loss::Whole, "no JSON object or list in it")
+            .hint("fetch it again from the admin port: curl -s localhost:15000/config_dump?include_eds"),
         Remark::TrailingText { offset_bytes } => {
             Problem::new(label, Loss::Nothing, "text behind the JSON was skipped").at(*offset_bytes)
         }
         Remark::TooLong { offset_bytes, line, len_bytes } => at(
             Problem::new(
                 label,
-                Loss::Part,
+                Loss::Resource,
                 format!("a resource of {len_bytes} bytes is longer than the limit and was skipped"),
             )
             .hint("raise --max-resource"),
@@ -478,34 +506,32 @@ fn remark(label: &str, r: &Remark, out: &Dumps, error: Option<&std::io::Error>) 
             *line,
         ),
         Remark::NotAnObject { offset_bytes, line } => at(
-            Problem::new(label, Loss::Part, "an element of a list is not an object; it was skipped"),
+            Problem::new(
+                label,
+                Loss::Resource,
+                "a list of resources holds something that is no object; it was skipped",
+            )
+            .hint("look at this byte: the tool that wrote the dump may be at fault"),
             *offset_bytes,
             *line,
         ),
         Remark::Broken { offset_bytes, line, expected } => at(
-            Problem::new(
-                label,
-                Loss::Part,
-                format!("not JSON from here on: expected {expected}; {whole} resources were whole before it"),
-            )
-            .hint("fetch the dump again, or cut the file at this byte"),
+            Problem::new(label, Loss::Part, format!("not JSON from here on: expected {expected}; {whole}"))
+                .hint("fetch the dump again, or cut the file at this byte"),
             *offset_bytes,
             *line,
         ),
         Remark::EndsEarly { offset_bytes, line, inside } => {
-            let why = match error {
-                Some(e) => format!("{e}: "),
-                None => String::new(),
-            };
+            let stream = error.map(|e| (format!("{e}: "), StreamError::of(e).map_or("", StreamError::hint)));
+            let (why, hint) = stream.unwrap_or_default();
+            let hint = if hint.is_empty() { "fetch the dump again without a size or time limit" } else { hint };
             at(
                 Problem::new(
                     label,
                     Loss::Part,
-                    format!(
-                        "{why}the file ends inside {inside} that begins here; {whole} resources were whole before it"
-                    ),
+                    format!("{why}the file ends inside {inside} that begins here; {whole}"),
                 )
-                .hint("the report is partial: fetch the dump again without a size or time limit"),
+                .hint(hint),
                 *offset_bytes,
                 *line,
             )

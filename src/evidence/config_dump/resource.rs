@@ -47,7 +47,7 @@ pub(crate) fn read(kind: ElementKind, text: &str, span: Span) -> Result<(Vec<Res
 
 fn read_inner(kind: ElementKind, text: &str, span: Span, base: usize) -> Result<Vec<Resource>, serde_json::Error> {
     let fields = (text.len() >= LARGE_BYTES)
-        .then(|| fields::sizes(text).into_iter().map(|(path, bytes)| (Name::from(path), bytes)).collect());
+        .then(|| Arc::new(fields::sizes(text).into_iter().map(|(path, bytes)| (Name::from(path), bytes)).collect()));
     let place = Place { span, base, fields };
     match kind {
         ElementKind::Entry(ListField::ClusterStatuses) => read_resource(ResourceKind::ClusterStatus, text, &place),
@@ -163,7 +163,7 @@ struct Place {
     /// Address of the piece's first byte.
     base: usize,
     /// Bytes by field, of a large piece.
-    fields: Option<Arc<[(Name, u64)]>>,
+    fields: Option<Arc<Vec<(Name, u64)>>>,
 }
 
 /// Pieces from this length on are broken down by field.
@@ -193,17 +193,17 @@ impl Wrapper {
 }
 
 /// Shared: thousands of clusters name the same `sds-grpc`.
-fn cluster_refs(tally: &Tally) -> Option<Arc<[Name]>> {
+fn cluster_refs(tally: &Tally) -> Option<Arc<Vec<Name>>> {
     thread_local! {
-        static LAST: RefCell<Option<Arc<[Name]>>> = const { RefCell::new(None) };
+        static LAST: RefCell<Option<Arc<Vec<Name>>>> = const { RefCell::new(None) };
     }
     if tally.cluster_refs.is_empty() {
         return None;
     }
     LAST.with(|last| {
         let mut last = last.borrow_mut();
-        if last.as_deref() != Some(&tally.cluster_refs[..]) {
-            *last = Some(tally.cluster_refs.as_slice().into());
+        if last.as_deref() != Some(&tally.cluster_refs) {
+            *last = Some(Arc::new(tally.cluster_refs.clone()));
         }
         last.clone()
     })

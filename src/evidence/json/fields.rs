@@ -6,6 +6,8 @@ use super::skip::{skip_space, value_end};
 
 /// Levels of fields told apart.
 const MAX_DEPTH: usize = 5;
+/// Levels of fields and lists walked; deeper values are skipped, so hostile nesting costs no stack.
+const MAX_NESTING: usize = 12;
 /// Fields kept.
 const MAX_FIELDS: usize = 16;
 
@@ -17,7 +19,7 @@ struct Path {
 /// Bytes of JSON, as written, by field path (`virtual_hosts[].routes[].match`), the largest first. Fields include what
 /// is in them; list elements share one path. `text` is one JSON object. Gives what it got to when the text is broken.
 pub(crate) fn sizes(text: &str) -> Vec<(String, u64)> {
-    let mut walk = Walk { bytes: text.as_bytes(), at: 0, paths: Vec::new(), children: HashMap::new() };
+    let mut walk = Walk { bytes: text.as_bytes(), at: 0, nesting: 0, paths: Vec::new(), children: HashMap::new() };
     walk.value(None, 0);
     let mut out: Vec<(String, u64)> = walk.paths.into_iter().map(|p| (p.name, p.bytes)).collect();
     out.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -28,6 +30,7 @@ pub(crate) fn sizes(text: &str) -> Vec<(String, u64)> {
 struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
+    nesting: usize,
     paths: Vec<Path>,
     children: HashMap<(Option<usize>, &'a [u8]), usize>,
 }
@@ -40,9 +43,17 @@ impl<'a> Walk<'a> {
 
     /// Walks one value under `path`. `None` when the text ends or is not JSON.
     fn value(&mut self, path: Option<usize>, depth: usize) -> Option<()> {
+        self.nesting += 1;
+        let walked = self.value_inside(path, depth);
+        self.nesting -= 1;
+        walked
+    }
+
+    fn value_inside(&mut self, path: Option<usize>, depth: usize) -> Option<()> {
+        let walk = depth < MAX_DEPTH && self.nesting <= MAX_NESTING;
         match self.peek()? {
-            b'{' if depth < MAX_DEPTH => self.object(path, depth),
-            b'[' if depth < MAX_DEPTH => {
+            b'{' if walk => self.object(path, depth),
+            b'[' if walk => {
                 self.at += 1;
                 let path = path.map(|p| self.child(Some(p), b"[]"));
                 loop {
@@ -132,5 +143,10 @@ mod tests {
         for text in ["{", "{\"a\"", "{\"a\":[", "[}", "{\"a\":1]", "\"x"] {
             let _ = sizes(text);
         }
+    }
+
+    #[test]
+    fn nesting_costs_no_stack() {
+        assert_eq!(sizes(&format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000)))[0].0, "a");
     }
 }

@@ -280,7 +280,7 @@ impl<'de> Deserialize<'de> for Plain {
     }
 }
 
-/// A string that many resources repeat.
+/// A string that many resources repeat; a number or boolean is taken as its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shared(pub(crate) Name);
 
@@ -296,10 +296,25 @@ impl<'de> Deserialize<'de> for Shared {
         impl<'de> Visitor<'de> for V {
             type Value = Shared;
             tolerate!(scalar);
-            tolerate!(@num);
             fn visit_str<E>(self, v: &str) -> Result<Shared, E> {
                 let hash = tally::string(v);
                 Ok(Shared(names::common(v, hash)))
+            }
+            fn visit_bool<E>(self, v: bool) -> Result<Shared, E> {
+                tally::scalar(u64::from(v));
+                Ok(Shared(v.to_string().into()))
+            }
+            fn visit_u64<E>(self, v: u64) -> Result<Shared, E> {
+                tally::scalar(v);
+                Ok(Shared(v.to_string().into()))
+            }
+            fn visit_i64<E>(self, v: i64) -> Result<Shared, E> {
+                tally::scalar(v as u64);
+                Ok(Shared(v.to_string().into()))
+            }
+            fn visit_f64<E>(self, v: f64) -> Result<Shared, E> {
+                tally::scalar(v.to_bits());
+                Ok(Shared(v.to_string().into()))
             }
         }
         d.deserialize_any(V)

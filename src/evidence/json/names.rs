@@ -97,6 +97,15 @@ pub(crate) fn common(text: &str, hash: u64) -> Name {
     })
 }
 
+/// Forgets the names that nobody holds, and gives back the room of the table: reading is over.
+pub(crate) fn reading_is_over() {
+    for shard in &ALL {
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        shard.names = Table::default();
+        shard.sweep_at = SWEEP_AT;
+    }
+}
+
 /// [`common`] for text that was not weighed.
 pub(crate) fn word(text: &str) -> Name {
     common(text, super::tally::text_hash(text.as_bytes()))

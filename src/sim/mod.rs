@@ -1,0 +1,4 @@
+//! Simulators: integer clocks, no I/O.
+
+pub mod bpf;
+mod bpf_slots;

@@ -1,0 +1,190 @@
+//! What the end-to-end tests share: a folder of its own per test, the binary run in it, and small dumps.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder in which the binary runs, so that reports hold relative paths only.
+pub(crate) struct Bench {
+    dir: TempDir,
+}
+
+/// What a run gave.
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    fn of(out: Output) -> Self {
+        Self {
+            code: out.status.code().expect("the process ended by itself"),
+            stdout: String::from_utf8(out.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(out.stderr).expect("stderr is UTF-8"),
+        }
+    }
+
+    /// Asserts that the exit code is `code` and that stderr is exactly `stderr`.
+    #[track_caller]
+    pub(crate) fn ends(&self, code: i32, stderr: &str) -> &Self {
+        assert_eq!((self.code, self.stderr.as_str()), (code, stderr), "stdout:\n{}", self.stdout);
+        self
+    }
+
+    /// Asserts that stdout has this line, indentation aside.
+    #[track_caller]
+    pub(crate) fn says(&self, line: &str) -> &Self {
+        assert!(self.stdout.lines().any(|l| l.trim() == line), "expected the line\n{line}\nin\n{}", self.stdout);
+        self
+    }
+
+    /// Asserts that stdout has no `READING` part and no MD103 or MD105: nothing was odd about the input.
+    #[track_caller]
+    pub(crate) fn nothing_odd(&self) -> &Self {
+        for word in ["READING", "MD103", "MD105"] {
+            assert!(!self.stdout.contains(word), "{word} in\n{}", self.stdout);
+        }
+        self
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).expect("stdout is JSON")
+    }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self { dir: TempDir::new().expect("a temporary folder") }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file, with its folders.
+    pub(crate) fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a file has a folder")).expect("folders");
+        fs::write(path, bytes).expect("a file");
+        self
+    }
+
+    /// The binary, to be run in the folder, with nothing of the caller's environment that changes output.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut c = Command::new(env!("CARGO_BIN_EXE_meshdump"));
+        c.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        for name in ["COLUMNS", "CLICOLOR_FORCE", "FORCE_COLOR", "NO_COLOR", "RAYON_NUM_THREADS"] {
+            c.env_remove(name);
+        }
+        c
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        Run::of(self.command(args).output().expect("the binary runs"))
+    }
+
+    /// Runs with `input` on stdin.
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Run {
+        let mut c = self.command(args);
+        let mut child =
+            c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        child.stdin.take().expect("stdin").write_all(input).expect("stdin takes the input");
+        Run::of(child.wait_with_output().expect("it ends"))
+    }
+
+    /// `analyze` in wide text on stdout, so that each message is one line, and as JSON.
+    pub(crate) fn analyze(&self, args: &[&str]) -> (Run, Value) {
+        let mut all = vec!["analyze", "--width", "1000", "-o", "text", "-o", "json=report.json"];
+        all.extend(args);
+        let run = self.run(&all);
+        let json = fs::read(self.path("report.json")).ok().map(|b| serde_json::from_slice(&b).expect("JSON"));
+        (run, json.unwrap_or_default())
+    }
+}
+
+/// How many of a kind the proxy at `index` has.
+pub(crate) fn count(report: &Value, index: usize, kind: &str) -> u64 {
+    let rows = report["proxies"][index]["by_kind"].as_array().expect("by_kind");
+    rows.iter().find(|r| r["kind"] == kind).map_or(0, |r| r["count"].as_u64().expect("a count"))
+}
+
+/// An `Any` of a message of Envoy's API.
+pub(crate) fn any(type_name: &str, mut body: Value) -> Value {
+    body["@type"] = format!("type.googleapis.com/{type_name}").into();
+    body
+}
+
+/// A static cluster, as the message.
+pub(crate) fn cluster(name: &str) -> Value {
+    any("envoy.config.cluster.v3.Cluster", json!({"name": name, "type": "STATIC", "connect_timeout": "1s"}))
+}
+
+/// An entry of `dynamic_active_clusters`.
+pub(crate) fn cluster_entry(cluster: Value) -> Value {
+    json!({"version_info": "1", "cluster": cluster, "last_updated": "2026-11-01T00:00:00.000Z"})
+}
+
+pub(crate) fn section(type_name: &str, body: Value) -> Value {
+    any(&format!("envoy.admin.v3.{type_name}"), body)
+}
+
+pub(crate) fn bootstrap(node_id: &str) -> Value {
+    let node = json!({"id": node_id, "cluster": "web"});
+    section("BootstrapConfigDump", json!({"bootstrap": {"node": node}, "last_updated": "2026-11-01T00:00:00.000Z"}))
+}
+
+pub(crate) fn configs(sections: Vec<Value>) -> Value {
+    json!({ "configs": sections })
+}
+
+/// A dump of the node `node_id` with clusters of these names, one resource per line.
+pub(crate) fn dump_of(node_id: &str, clusters: &[&str]) -> String {
+    let lines: Vec<String> = clusters.iter().map(|c| cluster_entry(cluster(c)).to_string()).collect();
+    format!(
+        "{{\"configs\":[\n{},\n{{\"@type\":\"type.googleapis.com/envoy.admin.v3.ClustersConfigDump\",\
+         \"version_info\":\"1\",\"dynamic_active_clusters\":[\n{}\n]}}\n]}}\n",
+        bootstrap(node_id),
+        lines.join(",\n")
+    )
+}
+
+/// [`dump_of`] the node `node-1`: a bootstrap and the clusters `alpha`, `beta`, `gamma` in lines 2, 4, 5, 6.
+pub(crate) fn dump() -> String {
+    dump_of("node-1", &["alpha", "beta", "gamma"])
+}
+
+pub(crate) fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes.as_ref()).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// A tar of entries; names are written as they are, also those that the crate would refuse.
+pub(crate) fn tar(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, bytes) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        if kind.is_symlink() || kind.is_hard_link() {
+            header.set_link_name("/etc/passwd").expect("a link name");
+        }
+        header.set_cksum();
+        builder.append(&header, *bytes).expect("memory");
+    }
+    builder.into_inner().expect("memory")
+}
+
+/// A tar of plain files.
+pub(crate) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let entries: Vec<_> = files.iter().map(|(n, b)| (*n, tar::EntryType::Regular, *b)).collect();
+    tar(&entries)
+}
