@@ -14,7 +14,7 @@ use crate::cost::Estimate;
 use crate::model::envoy::{Proxy, State};
 
 pub use table::{Residual, Table, TableFile};
-pub use terms::{Item, outside, walk};
+pub use terms::{Item, compiled_regexes, outside, walk};
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -245,7 +245,9 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     out.outside_allocator = Estimate::within(threads_outside.round() as u64, OUTSIDE);
     let allocated = out.allocated();
     let per = |term: &str| table.price(term).unwrap_or(0.0);
-    let fixed = per("resident.base") + per("resident.worker") * f64::from(settings.concurrency);
+    let fixed = per("resident.base")
+        + per("resident.worker") * f64::from(settings.concurrency)
+        + per("resident.regex") * compiled_regexes(proxy);
     let anonymous = (fixed + per("resident.allocated") * allocated.bytes as f64 + threads_outside).round() as u64;
     out.resident = Estimate::within(anonymous, RESIDENT);
     out
