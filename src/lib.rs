@@ -25,6 +25,7 @@ pub mod cost;
 pub mod evidence;
 pub mod findings;
 pub mod input;
+pub mod lab;
 pub mod model;
 pub mod report;
 pub mod sim;

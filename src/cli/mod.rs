@@ -2,6 +2,7 @@
 
 mod analyze;
 mod bpf;
+mod calibrate;
 mod output;
 
 use std::ffi::OsString;
@@ -70,6 +71,8 @@ enum Command {
     },
     /// Where the memory of a node's BPF maps went, from `bpftool -j`
     Bpf(bpf::BpfArgs),
+    /// Measure an Envoy build on loopback and fit the price table to it
+    Calibrate(calibrate::CalibrateArgs),
 }
 
 /// Runs the tool on `args` (with the program's name first) and returns the exit code of the contract:
@@ -91,6 +94,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Ls(args) => analyze::ls(args),
         Command::Explain { code } => explain(code.as_deref()),
         Command::Bpf(args) => bpf::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
     };
     match result {
         Ok(code) => exit(code),

@@ -75,6 +75,8 @@ pub struct Payload {
     pub hash: u64,
     /// Length of the string as written (base64 for bytes fields).
     pub len_bytes: u32,
+    /// It is written in base64, so Envoy holds three quarters of that length.
+    pub base64: bool,
 }
 
 /// The kinds of [`Payload`].
@@ -110,6 +112,8 @@ pub struct TlsContext {
     pub certificates: Vec<SecretRef>,
     /// CA bundles it validates with.
     pub validation: Vec<SecretRef>,
+    /// Its secrets come from an `api_config_source`: a stream for each secret, not the shared ADS stream.
+    pub own_sds_stream: bool,
     /// SANs it matches.
     pub san_matchers: u32,
     /// ALPN protocols.
@@ -186,6 +190,8 @@ pub struct FilterChain {
     pub name: Name,
     /// It is the `default_filter_chain`.
     pub is_default: bool,
+    /// Application protocols it matches (ALPN).
+    pub application_protocols: u32,
     /// Server names it matches (SNI).
     pub server_names: Vec<Name>,
     /// Network filters in order.
@@ -211,6 +217,8 @@ pub struct Listener {
     pub meta: Meta,
     /// `address:port`, a pipe's path, or empty.
     pub address: Name,
+    /// `stat_prefix`, when given: its stats are kept under that name instead of the address.
+    pub stat_prefix: Name,
     /// Further addresses.
     pub additional_addresses: u32,
     /// False when the listener does not bind its port (Istio's virtual listeners).
@@ -360,6 +368,8 @@ pub struct HostCounts {
     pub weights_differ: bool,
     /// Endpoints with metadata.
     pub with_metadata: u32,
+    /// Different metadata among them (counted up to 64): equal ones are one object in Envoy.
+    pub distinct_metadata: u32,
     /// Bytes of addresses.
     pub address_bytes: u32,
 }

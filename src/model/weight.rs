@@ -27,6 +27,10 @@ pub struct Weight {
     pub scalars: u32,
     /// `google.protobuf.Any` values, counted by their `@type`.
     pub anys: u32,
+    /// Values inside `filter_metadata`: free-form structures cost several times what typed messages do.
+    pub struct_values: u32,
+    /// Regular expressions (`regex` fields): each one is compiled.
+    pub regexes: u32,
 }
 
 impl Weight {
@@ -50,6 +54,8 @@ impl std::ops::Add for Weight {
             long_string_bytes: self.long_string_bytes.saturating_add(o.long_string_bytes),
             scalars: self.scalars.saturating_add(o.scalars),
             anys: self.anys.saturating_add(o.anys),
+            struct_values: self.struct_values.saturating_add(o.struct_values),
+            regexes: self.regexes.saturating_add(o.regexes),
         }
     }
 }
@@ -68,6 +74,8 @@ impl std::ops::Sub for Weight {
             long_string_bytes: self.long_string_bytes.saturating_sub(o.long_string_bytes),
             scalars: self.scalars.saturating_sub(o.scalars),
             anys: self.anys.saturating_sub(o.anys),
+            struct_values: self.struct_values.saturating_sub(o.struct_values),
+            regexes: self.regexes.saturating_sub(o.regexes),
         }
     }
 }

@@ -1,24 +1,23 @@
 //! What the objects of an Envoy cost in its allocator (`allocated` of `/memory`).
 //!
-//! [`price`] gives one estimate per resource of a [`Proxy`], parallel to its lists. The figures are single
-//! measurements on Envoy 1.40.0, x86_64, 1 and 4 workers, one factor at a time; they are provisional until a
-//! calibrated table replaces them, and their bounds say so.
+//! [`price`] gives one estimate per resource of a [`Proxy`], parallel to its lists. [`terms::walk`] names what each
+//! resource is made of; a [`Table`] measured by `crate::lab` on real Envoys gives bytes per unit.
+//! `docs/accuracy.md` has the errors on workloads that took no part in the fit.
 
-mod stats;
+pub mod stats;
+mod table;
+pub mod terms;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::cost::Estimate;
-use crate::model::envoy::{
-    Cluster, FilterChain, HostCounts, Listener, PayloadKind, Proxy, RouteSource, RouteTable, SecretRef, State,
-    TlsContext, VirtualHost,
-};
-use crate::model::weight::Weight;
+use crate::model::envoy::{Proxy, State};
 
-pub use stats::Kept;
+pub use table::{Residual, Table, TableFile};
+pub use terms::{Item, compiled_regexes, outside, walk};
 
 /// A released Envoy version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// 1.
     pub major: u32,
@@ -126,6 +125,8 @@ pub struct Priced {
     pub hidden_draining: Estimate,
     /// Memory outside the allocator: LuaJIT, V8.
     pub outside_allocator: Estimate,
+    /// Types of extensions that were never measured; they are priced like others of their kind, with wide bounds.
+    pub unmeasured: Vec<String>,
     /// Anonymous resident memory at start-up state (nothing grew and shrank before).
     pub resident: Estimate,
 }
@@ -153,176 +154,116 @@ impl Priced {
     }
 }
 
-/// Relative bounds of figures measured in the same shape, in percent.
-const MEASURED: u64 = 30;
-/// Relative bounds of things priced by the size of their configuration, in percent.
+/// Relative bounds, in percent, of what was measured on the same release in the same shapes.
+const MEASURED: u64 = 6;
+/// Relative bounds, in percent, of an idle process of a measured release.
+const IDLE: u64 = 3;
+/// Relative bounds, in percent, of what was never measured and is priced by its size.
 const BY_SIZE: u64 = 60;
+
+/// Relative bounds, in percent, of what LuaJIT and V8 map.
+const OUTSIDE: u64 = 30;
+/// Relative bounds, in percent, of anonymous resident memory at start-up state.
+const RESIDENT: u64 = 12;
+
+/// The table nearest to a version, the one of the release itself if there is one.
+pub fn table(version: Option<Version>) -> &'static Table {
+    let tables = table::all();
+    let wanted = version.unwrap_or(Version { major: 1, minor: u32::MAX });
+    tables
+        .iter()
+        .min_by_key(|t| (t.version.minor.abs_diff(wanted.minor), t.version.minor))
+        .expect("the tables in the binary are not empty")
+}
+
+/// The releases that have a table, with what they allocate idle in bytes.
+pub fn measured_releases() -> Vec<(String, f64)> {
+    table::all().iter().map(|t| (t.release.clone(), t.idle as f64)).collect()
+}
 
 /// Prices every resource of `proxy`.
 pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
-    let kept = Kept::of(proxy.bootstrap.as_ref().map(|b| &b.stats));
-    let routes_listed = proxy.route_tables.iter().any(|t| t.meta.state == State::Static);
+    let table = table(settings.version);
+    let mut raw: HashMap<Item, Raw> = HashMap::new();
+    let mut unmeasured = BTreeSet::new();
+    walk(proxy, settings.concurrency, table, &mut |item, term, amount| {
+        let entry = raw.entry(item).or_default();
+        match table.price(term) {
+            Some(price) => entry.measured += price * amount,
+            None => {
+                if let Some((class, kind)) = term.split_once(':')
+                    && let Some(usual) = table.price(&format!("{class}:other"))
+                {
+                    entry.by_size += usual * amount;
+                    if !class.contains('.') {
+                        unmeasured.insert(kind.to_owned());
+                    }
+                }
+            }
+        }
+    });
+    let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
+    let percent = MEASURED + u64::from(distance.min(10)) * 2;
+    let idle = IDLE + u64::from(distance.min(10)) * 2;
+    let mut take = |item: Item| {
+        let percent = if item == Item::Base { idle } else { percent };
+        raw.remove(&item).unwrap_or_default().estimate(percent)
+    };
     let mut out = Priced {
-        model: "envoy-1.40/provisional".to_owned(),
-        // idle 1.40.0: 6.0 MB; 1.36.4: 5.6 MB
-        base: Estimate::within(6_000_000, 15),
+        model: format!("envoy-{}.{}/{}", table.version.major, table.version.minor, table.date),
+        base: take(Item::Base),
+        bootstrap: take(Item::Bootstrap),
+        subscription: take(Item::Subscription),
+        unmeasured: unmeasured.into_iter().collect(),
         ..Priced::default()
     };
-    for (c, listed) in proxy.clusters.iter().zip(proxy.endpoints_listed()) {
-        out.clusters.push(cluster(c, settings, &kept));
-        out.inline_endpoints.push(if listed { Estimate::default() } else { hosts(&c.inline_hosts, &c.lb, settings) });
+    for (i, _) in proxy.clusters.iter().enumerate() {
+        out.clusters.push(take(Item::Cluster(i)));
+        out.inline_endpoints.push(take(Item::InlineEndpoints(i)));
     }
-    let by_service: HashMap<&str, &Cluster> = proxy.clusters.iter().map(|c| (&**c.service_name(), c)).collect();
-    for e in &proxy.endpoint_sets {
-        out.endpoint_sets.push(match by_service.get(&*e.meta.name) {
-            Some(c) => hosts(&e.hosts, &c.lb, settings),
-            None => Estimate::within(HOST * u64::from(e.hosts.hosts), MEASURED),
+    out.endpoint_sets = (0..proxy.endpoint_sets.len()).map(|i| take(Item::Endpoints(i))).collect();
+    for (i, l) in proxy.listeners.iter().enumerate() {
+        out.listeners.push(ListenerPrice {
+            own: take(Item::Listener(i)),
+            chains: (0..l.chains.len()).map(|j| take(Item::Chain(i, j))).collect(),
+            inline_routes: (0..l.chains.len()).map(|j| take(Item::InlineRoutes(i, j))).collect(),
         });
     }
-    out.listeners = proxy.listeners.iter().map(|l| listener(l, routes_listed)).collect();
-    out.route_tables = proxy.route_tables.iter().map(table).collect();
-    for s in &proxy.secrets {
-        // two copies of the proto: the subscription's and the resolved one (source/common/secret)
-        out.secrets.push(Estimate::within(2_000 + 2 * retained(&s.meta.weight), MEASURED));
+    for (i, t) in proxy.route_tables.iter().enumerate() {
+        out.route_tables.push(TablePrice {
+            own: take(Item::RouteTable(i)),
+            virtual_hosts: (0..t.virtual_hosts.len()).map(|j| take(Item::VirtualHost(i, j))).collect(),
+        });
     }
-    for e in &proxy.extension_configs {
-        out.extension_configs.push(Estimate::within(2_000 + retained(&e.meta.weight), BY_SIZE));
-    }
-    if let Some(b) = &proxy.bootstrap {
-        out.bootstrap = Estimate::within(retained(&b.meta.weight), MEASURED);
-        out.subscription = if b.uses_ads { Estimate::within(60_000, BY_SIZE) } else { Estimate::default() };
-    }
+    out.secrets = (0..proxy.secrets.len()).map(|i| take(Item::Secret(i))).collect();
+    out.extension_configs = (0..proxy.extension_configs.len()).map(|i| take(Item::Extension(i))).collect();
+    out.subscription += (0..proxy.scoped_routes.len()).map(|i| take(Item::Scoped(i))).sum();
     out.unknown = proxy.unknown.iter().map(|u| Estimate::within(u.bytes * 2, BY_SIZE)).sum();
     out.hidden_draining = hidden_draining(proxy, &out.listeners);
-    let lua = count_chains_with(proxy, "lua");
-    // one LuaJIT state per chain and thread, about 90 KB outside the allocator
-    out.outside_allocator = Estimate::within(lua * 90_000 * u64::from(settings.concurrency + 1), BY_SIZE);
+    let threads_outside: f64 =
+        outside(proxy, settings.concurrency).iter().map(|(t, n)| table.price(t).unwrap_or(0.0) * n).sum();
+    out.outside_allocator = Estimate::within(threads_outside.round() as u64, OUTSIDE);
     let allocated = out.allocated();
-    // 14 MB anonymous at 6.0 MB allocated; 1.22 times allocated at large sizes
-    let anonymous = |a: u64| 7_000_000 + a + a / 5;
-    out.resident = Estimate {
-        bytes: anonymous(allocated.bytes) + out.outside_allocator.bytes,
-        low: anonymous(allocated.low) + out.outside_allocator.low,
-        high: anonymous(allocated.high) + out.outside_allocator.high,
-    };
+    let per = |term: &str| table.price(term).unwrap_or(0.0);
+    let fixed = per("resident.base")
+        + per("resident.worker") * f64::from(settings.concurrency)
+        + per("resident.regex") * compiled_regexes(proxy);
+    let anonymous = (fixed + per("resident.allocated") * allocated.bytes as f64 + threads_outside).round() as u64;
+    out.resident = Estimate::within(anonymous, RESIDENT);
     out
 }
 
-/// A host with its share of the configuration.
-const HOST: u64 = 1_218;
-
-/// Envoy keeps the proto of nearly everything: a message object, heap strings, and a slot per field.
-fn retained(w: &Weight) -> u64 {
-    u64::from(w.messages) * 48
-        + u64::from(w.strings) * 32
-        + u64::from(w.long_string_bytes) * 5 / 4
-        + u64::from(w.lists) * 32
-        + u64::from(w.anys) * 64
+/// Bytes of one item before rounding.
+#[derive(Debug, Clone, Copy, Default)]
+struct Raw {
+    measured: f64,
+    by_size: f64,
 }
 
-fn tls(context: &TlsContext) -> u64 {
-    let payload = |r: &SecretRef| match r {
-        SecretRef::Inline(p) => match p.kind {
-            // 303 KB for a bundle of 144 certificates, about 290 KB as base64
-            PayloadKind::CaBundle => u64::from(p.len_bytes) * 21 / 20,
-            _ => u64::from(p.len_bytes) * 2 + 8_000,
-        },
-        SecretRef::Sds(_) => 1_500,
-        SecretRef::File => 12_000,
-    };
-    8_200 + context.certificates.iter().chain(&context.validation).map(payload).sum::<u64>()
-}
-
-fn cluster(c: &Cluster, settings: &Settings, kept: &Kept) -> Estimate {
-    let workers = u64::from(settings.concurrency);
-    let stats =
-        kept.share(&format!("cluster.{}.", if c.alt_stat_name.is_empty() { &c.meta.name } else { &c.alt_stat_name }));
-    // 51.4 KB at 1 worker: 31 KB stats, 17.6 KB fixed with configuration, 2.65 KB per worker
-    let per_worker = if kept.deferred_clusters { 150 } else { 2_650 };
-    let mut bytes = 15_500 + retained(&c.meta.weight) + per_worker * workers + (31_000.0 * stats) as u64;
-    bytes += c.tls.iter().map(|t| tls(t)).sum::<u64>();
-    bytes += u64::from(c.health_checks) * 4_000 + u64::from(c.outlier_detection) * 3_000;
-    bytes += c.filters.iter().map(|f| 1_000 + retained(&f.weight)).sum::<u64>();
-    Estimate::within(bytes, MEASURED)
-}
-
-fn hosts(h: &HostCounts, lb: &crate::model::envoy::LoadBalancing, settings: &Settings) -> Estimate {
-    let n = u64::from(h.hosts);
-    if n == 0 {
-        return Estimate::default();
-    }
-    let priorities = u64::from(h.priorities.max(1));
-    let tables = if lb.policy.contains("RING_HASH") || lb.policy.ends_with("RingHash") {
-        24 * lb.minimum_ring_size.unwrap_or(1024).max(n) * priorities
-    } else if lb.policy.contains("MAGLEV") || lb.policy.ends_with("Maglev") {
-        let bits = 64 - n.leading_zeros() as u64;
-        (bits * lb.table_size.unwrap_or(65_537) / 8 + 16 * n) * priorities
-    } else if h.weights_differ {
-        330 * n * u64::from(settings.concurrency)
-    } else {
-        0
-    };
-    Estimate::within(HOST * n + u64::from(h.with_metadata) * 150 + 600 * u64::from(h.localities) + tables, MEASURED)
-}
-
-fn chain(c: &FilterChain) -> Estimate {
-    let mut bytes = 6_500 + 2 * retained(&c.weight);
-    for f in &c.filters {
-        match &f.hcm {
-            Some(h) => bytes += 9_500 + 900 * h.http_filters.len() as u64 + 1_500 * h.access_logs.len() as u64,
-            None => bytes += 2_500,
-        }
-    }
-    if let Some(t) = &c.tls {
-        bytes += 6_000 + tls(t);
-    }
-    Estimate::within(bytes, MEASURED)
-}
-
-fn listener(l: &Listener, routes_listed: bool) -> ListenerPrice {
-    if l.meta.state == State::Error {
-        return ListenerPrice {
-            own: Estimate::within(1_000 + retained(&l.meta.weight), BY_SIZE),
-            ..Default::default()
-        };
-    }
-    let chains_weight: Weight = l.chains.iter().map(|c| c.weight).sum();
-    let mut own = 9_000 + retained(&(l.meta.weight - chains_weight));
-    own += 1_200 * l.listener_filters.len() as u64 + 1_500 * l.access_logs.len() as u64;
-    ListenerPrice {
-        own: Estimate::within(own, MEASURED),
-        chains: l.chains.iter().map(chain).collect(),
-        inline_routes: l
-            .chains
-            .iter()
-            .map(|c| {
-                c.filters
-                    .iter()
-                    .filter_map(|f| match f.hcm.as_ref().map(|h| &h.routes) {
-                        Some(RouteSource::Inline(t)) if !routes_listed => Some(table(t).total()),
-                        _ => None,
-                    })
-                    .sum()
-            })
-            .collect(),
-    }
-}
-
-fn virtual_host(v: &VirtualHost) -> Estimate {
-    // 2 577 bytes with one prefix route and short names
-    let compiled = 520
-        + 80 * u64::from(v.domains)
-        + 700 * u64::from(v.routes.total())
-        + 1_200 * u64::from(v.routes.regex)
-        + 250 * u64::from(v.routes.weighted_clusters + v.routes.header_matchers + v.routes.per_filter_configs);
-    Estimate::within(compiled + retained(&v.weight), MEASURED)
-}
-
-fn table(t: &RouteTable) -> TablePrice {
-    let inner: Weight = t.virtual_hosts.iter().map(|v| v.weight).sum();
-    TablePrice {
-        own: Estimate::within(2_500 + retained(&(t.meta.weight - inner)), MEASURED),
-        virtual_hosts: t.virtual_hosts.iter().map(virtual_host).collect(),
+impl Raw {
+    fn estimate(self, percent: u64) -> Estimate {
+        let round = |x: f64| x.max(0.0).round() as u64;
+        Estimate::within(round(self.measured), percent) + Estimate::within(round(self.by_size), BY_SIZE)
     }
 }
 
@@ -344,18 +285,6 @@ fn hidden_draining(proxy: &Proxy, prices: &[ListenerPrice]) -> Estimate {
     let sum: u64 = sample.iter().map(|p| p.own.bytes + p.chains.iter().map(|c| c.bytes).sum::<u64>()).sum();
     let mean = sum.checked_div(sample.len() as u64).unwrap_or(20_000);
     Estimate { bytes: mean * hidden, low: mean * hidden / 4, high: mean * hidden * 3 }
-}
-
-fn count_chains_with(proxy: &Proxy, what: &str) -> u64 {
-    let has = |c: &FilterChain| {
-        c.filters
-            .iter()
-            .filter_map(|f| f.hcm.as_ref())
-            .flat_map(|h| &h.http_filters)
-            .filter(|f| f.type_name.contains(what))
-            .count()
-    };
-    proxy.listeners.iter().flat_map(|l| &l.chains).map(has).sum::<usize>() as u64
 }
 
 #[cfg(test)]

@@ -1,109 +1,198 @@
-//! Which statistics Envoy keeps, told from the bootstrap's stats matcher.
+//! Which stats an Envoy object creates, and which of them the stats matcher keeps.
+//!
+//! Envoy names a stat `cluster.NAME.SUFFIX`; the suffixes an object of a kind has are measured (a *family*, a list in
+//! the calibration table). A stat matcher decides by full name (`source/common/stats/stats_matcher_impl.cc`).
 
-use crate::model::envoy::{Name, StatsConfig};
+use std::borrow::Cow;
 
-/// What is kept of the statistics.
-#[derive(Debug, Clone, Default, PartialEq)]
+use crate::model::envoy::StatsConfig;
+
+/// Kinds of stats, which differ in size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A counter.
+    Counter,
+    /// A gauge.
+    Gauge,
+    /// A histogram.
+    Histogram,
+    /// A text readout.
+    Text,
+}
+
+/// The suffixes of a family, in the table's order; `{}` stands for the part of the name that varies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Family {
+    /// Kind and name pattern of each stat.
+    pub stats: Vec<(Kind, String)>,
+}
+
+/// How many stats of a family exist, by kind, and how many were refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kept {
+    /// Counters.
+    pub counters: u32,
+    /// Gauges.
+    pub gauges: u32,
+    /// Histograms.
+    pub histograms: u32,
+    /// Text readouts.
+    pub texts: u32,
+    /// Dots and parts over all kept names: what their encoded form grows with.
+    pub tokens: u32,
+    /// Refused by the matcher after the full name was built, and remembered.
+    pub refused: u32,
+}
+
+enum Pattern {
+    Exact(String),
+    Prefix(String),
+    Suffix(String),
+    Contains(String),
+    Regex(Option<Box<regex::Regex>>),
+}
+
+impl Pattern {
+    fn new(kind: &str, text: &str) -> Self {
+        match kind {
+            "exact" => Self::Exact(text.into()),
+            "prefix" => Self::Prefix(text.into()),
+            "suffix" => Self::Suffix(text.into()),
+            "contains" => Self::Contains(text.into()),
+            // Envoy matches the whole name (RE2::FullMatch); a pattern this crate cannot compile matches nothing
+            _ => Self::Regex(regex::Regex::new(&format!("^(?:{text})$")).ok().map(Box::new)),
+        }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(t) => name == t,
+            Self::Prefix(t) => name.starts_with(t.as_str()),
+            Self::Suffix(t) => name.ends_with(t.as_str()),
+            Self::Contains(t) => name.contains(t.as_str()),
+            Self::Regex(r) => r.as_ref().is_some_and(|r| r.is_match(name)),
+        }
+    }
+}
+
+/// The stats matcher of a bootstrap.
+pub struct Matcher {
     reject_all: bool,
-    deferred: bool,
-    /// Clusters are created on workers when first used.
-    pub deferred_clusters: bool,
-    inclusion: Option<Vec<(Name, Name)>>,
-    exclusion: Option<Vec<(Name, Name)>>,
+    inclusive: bool,
+    patterns: Vec<Pattern>,
 }
 
-/// Suffixes of a cluster's statistics used to sample a matcher: what Envoy creates for every cluster.
-const CLUSTER_SAMPLES: [&str; 8] = [
-    "upstream_cx_total",
-    "upstream_rq_total",
-    "upstream_rq_retry",
-    "lb_healthy_panic",
-    "membership_healthy",
-    "update_success",
-    "circuit_breakers.default.rq_open",
-    "upstream_cx_connect_ms",
-];
-
-impl Kept {
-    /// What `config` keeps; everything without one.
-    pub fn of(config: Option<&StatsConfig>) -> Self {
-        let Some(c) = config else { return Self::default() };
-        Self {
-            reject_all: c.reject_all,
-            deferred: c.deferred_stats,
-            deferred_clusters: c.deferred_clusters,
-            inclusion: c.inclusion.clone(),
-            exclusion: c.exclusion.clone(),
-        }
-    }
-
-    /// Share of a cluster's statistics that is kept, 0 to 1, by trying the matcher on usual names below `scope`
-    /// (`cluster.NAME.`). Deferred creation keeps 41 of 107 until the first request.
-    pub fn share(&self, scope: &str) -> f64 {
-        let base = if self.deferred { 41.0 / 107.0 } else { 1.0 };
-        if self.reject_all {
-            return 0.0;
-        }
-        if self.inclusion.is_none() && self.exclusion.is_none() {
-            return base;
-        }
-        let kept = CLUSTER_SAMPLES.iter().filter(|s| self.keeps(&format!("{scope}{s}"))).count();
-        base * kept as f64 / CLUSTER_SAMPLES.len() as f64
-    }
-
-    fn keeps(&self, name: &str) -> bool {
-        if self.reject_all {
-            return false;
-        }
-        match (&self.inclusion, &self.exclusion) {
-            (Some(list), _) => list.iter().any(|p| matches(p, name)),
-            (None, Some(list)) => !list.iter().any(|p| matches(p, name)),
-            (None, None) => true,
-        }
+impl std::fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Matcher").field("inclusive", &self.inclusive).field("patterns", &self.patterns.len()).finish()
     }
 }
 
-fn matches((kind, pattern): &(Name, Name), name: &str) -> bool {
-    match &**kind {
-        "exact" => name == &**pattern,
-        "prefix" => name.starts_with(&**pattern),
-        "suffix" => name.ends_with(&**pattern),
-        "contains" => name.contains(&**pattern),
-        // the patterns people write are literals between `.*`; anything cleverer is taken as not matching
-        _ => {
-            let text = pattern.replace("\\.", "\u{1}");
-            let core = text.trim_start_matches(".*").trim_end_matches(".*");
-            let core = core.replace('\u{1}', ".");
-            let anchored_start = !text.starts_with(".*");
-            let anchored_end = !text.ends_with(".*");
-            match (anchored_start, anchored_end) {
-                (false, false) => name.contains(&core),
-                (true, false) => name.starts_with(&core),
-                (false, true) => name.ends_with(&core),
-                (true, true) => name == core,
+impl Matcher {
+    /// The matcher of a bootstrap's stats configuration.
+    pub fn new(config: Option<&StatsConfig>) -> Self {
+        let Some(c) = config else { return Self { reject_all: false, inclusive: false, patterns: Vec::new() } };
+        let (inclusive, list) = match (&c.inclusion, &c.exclusion) {
+            (Some(list), _) => (true, list.as_slice()),
+            (None, Some(list)) => (false, list.as_slice()),
+            (None, None) => (false, &[][..]),
+        };
+        let patterns = list.iter().map(|(kind, text)| Pattern::new(kind, text)).collect();
+        Self { reject_all: c.reject_all, inclusive, patterns }
+    }
+
+    /// Everything is kept.
+    pub fn keeps_all(&self) -> bool {
+        !self.reject_all && !self.inclusive && self.patterns.is_empty()
+    }
+
+    /// True when the name's prefix alone decides that nothing below it is kept, without remembering the names: the
+    /// matcher rejects everything, or excludes a prefix that ends in a dot (Envoy tests those on the encoded name).
+    fn refuses_cheaply(&self, prefix: &str) -> bool {
+        self.reject_all
+            || !self.inclusive
+                && self
+                    .patterns
+                    .iter()
+                    .any(|p| matches!(p, Pattern::Prefix(t) if t.ends_with('.') && prefix.starts_with(t.as_str())))
+    }
+
+    /// What is kept of a family whose varying part is `name`.
+    pub fn keep(&self, family: &Family, name: &str) -> Kept {
+        let mut kept = Kept::default();
+        let parts = 1 + name.bytes().filter(|b| *b == b'.').count() as u32;
+        let cheap = family.stats.first().is_some_and(|(_, p)| self.refuses_cheaply(&full(p, name)));
+        if cheap {
+            return kept;
+        }
+        let all = self.keeps_all();
+        for (kind, pattern) in &family.stats {
+            if !all {
+                let name = full(pattern, name);
+                let matched = self.patterns.iter().any(|p| p.matches(&name));
+                if matched != self.inclusive {
+                    kept.refused += 1;
+                    continue;
+                }
             }
+            match kind {
+                Kind::Counter => kept.counters += 1,
+                Kind::Gauge => kept.gauges += 1,
+                Kind::Histogram => kept.histograms += 1,
+                Kind::Text => kept.texts += 1,
+            }
+            kept.tokens += parts;
         }
+        kept
     }
+}
+
+fn full<'a>(pattern: &'a str, name: &str) -> Cow<'a, str> {
+    if pattern.contains("{}") { pattern.replace("{}", name).into() } else { pattern.into() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn family() -> Family {
+        Family {
+            stats: vec![(Kind::Counter, "cluster.{}.total".into()), (Kind::Histogram, "cluster.{}.time_ms".into())],
+        }
+    }
+
+    fn config(inclusive: bool, patterns: &[(&str, &str)]) -> StatsConfig {
+        let list = Some(patterns.iter().map(|(k, t)| ((*k).into(), (*t).into())).collect());
+        let mut c = StatsConfig::default();
+        if inclusive {
+            c.inclusion = list;
+        } else {
+            c.exclusion = list;
+        }
+        c
+    }
+
     #[test]
-    fn matchers() {
-        let config = StatsConfig {
-            inclusion: Some(vec![
-                ("prefix".into(), "cluster_manager".into()),
-                ("prefix".into(), "cluster.xds-grpc".into()),
-                ("regex".into(), ".*upstream_rq_retry.*".into()),
-            ]),
-            ..StatsConfig::default()
-        };
-        let kept = Kept::of(Some(&config));
-        assert_eq!(kept.share("cluster.xds-grpc."), 1.0);
-        assert_eq!(kept.share("cluster.other."), 1.0 / 8.0);
-        assert_eq!(Kept::of(None).share("cluster.a."), 1.0);
+    fn everything_is_kept_without_a_matcher() {
+        let kept = Matcher::new(None).keep(&family(), "a.b");
+        assert_eq!((kept.counters, kept.histograms, kept.tokens, kept.refused), (1, 1, 4, 0));
+    }
+
+    #[test]
+    fn lists_decide_by_full_name() {
+        let m = Matcher::new(Some(&config(true, &[("regex", "cluster\\..*\\.total")])));
+        assert_eq!(m.keep(&family(), "a"), Kept { counters: 1, tokens: 1, refused: 1, ..Kept::default() });
+        let m = Matcher::new(Some(&config(false, &[("suffix", "_ms")])));
+        assert_eq!(m.keep(&family(), "a"), Kept { counters: 1, tokens: 1, refused: 1, ..Kept::default() });
+    }
+
+    #[test]
+    fn a_prefix_with_a_dot_is_refused_without_remembering() {
+        let m = Matcher::new(Some(&config(false, &[("prefix", "cluster.")])));
+        assert_eq!(m.keep(&family(), "a"), Kept::default());
+        let m = Matcher::new(Some(&config(false, &[("prefix", "cluster")])));
+        assert_eq!(m.keep(&family(), "a"), Kept { refused: 2, ..Kept::default() });
+        let m = Matcher::new(Some(&StatsConfig { reject_all: true, ..StatsConfig::default() }));
+        assert_eq!(m.keep(&family(), "a"), Kept::default());
     }
 }

@@ -81,6 +81,7 @@ message! {
         type_url: TypeUrl = "@type",
         name: Text = "name",
         address: Opt<Address> = "address",
+        stat_prefix: Shared = "stat_prefix" | "statPrefix",
         additional_addresses: Count = "additional_addresses" | "additionalAddresses",
         chains: List<FilterChain> = "filter_chains" | "filterChains",
         default_chain: Opt<FilterChain> = "default_filter_chain" | "defaultFilterChain",
@@ -95,7 +96,10 @@ message! {
 }
 
 message! {
-    struct ChainMatch { server_names: List<Text> = "server_names" | "serverNames" }
+    struct ChainMatch {
+        server_names: List<Text> = "server_names" | "serverNames",
+        application_protocols: Count = "application_protocols" | "applicationProtocols",
+    }
 }
 
 message! {
@@ -210,7 +214,14 @@ message! {
 }
 
 message! {
-    struct SdsRef { name: Shared = "name" }
+    struct SdsRef {
+        name: Shared = "name",
+        config: Opt<SdsSource> = "sds_config" | "sdsConfig",
+    }
+}
+
+message! {
+    struct SdsSource { api: Count = "api_config_source" | "apiConfigSource" }
 }
 
 message! {
@@ -536,7 +547,7 @@ message! {
     struct LbEndpoint {
         endpoint: Endpoint = "endpoint",
         weight: Num = "load_balancing_weight" | "loadBalancingWeight",
-        metadata: Count = "metadata",
+        metadata: Sub<Count> = "metadata",
     }
 }
 

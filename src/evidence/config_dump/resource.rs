@@ -362,9 +362,10 @@ fn extension_of(name: Name, type_name: &str, config: &wire::AnyConfig, tally: &T
 }
 
 fn data_source(kind: PayloadKind, d: &wire::DataSource) -> SecretRef {
-    let h = if d.inline_bytes.len_bytes > 0 { d.inline_bytes } else { d.inline_string };
+    let base64 = d.inline_bytes.len_bytes > 0;
+    let h = if base64 { d.inline_bytes } else { d.inline_string };
     if h.len_bytes > 0 {
-        SecretRef::Inline(Payload { kind, hash: h.hash, len_bytes: h.len_bytes })
+        SecretRef::Inline(Payload { kind, hash: h.hash, len_bytes: h.len_bytes, base64 })
     } else {
         SecretRef::File
     }
@@ -382,7 +383,9 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
             out.certificates.push(data_source(PayloadKind::CertificateChain, chain));
         }
     }
+    let own_stream = |s: &wire::SdsRef| s.config.0.as_ref().is_some_and(|c| c.api.present());
     for s in &common.certificate_sds.0 {
+        out.own_sds_stream |= own_stream(s);
         out.certificates.push(SecretRef::Sds(s.name.0.clone()));
     }
     let combined = common.combined.0.as_deref();
@@ -394,6 +397,7 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
         }
     }
     if let Some(s) = common.validation_sds.0.as_deref().or(combined.and_then(|c| c.sds.0.as_deref())) {
+        out.own_sds_stream |= own_stream(s);
         out.validation.push(SecretRef::Sds(s.name.0.clone()));
     }
     Some(out)
@@ -477,6 +481,7 @@ fn filter_chain(c: wire::FilterChain, is_default: bool, place: &Place) -> Filter
     FilterChain {
         name: body.name.0,
         is_default,
+        application_protocols: body.matches.value.application_protocols.get(),
         server_names: converted(body.matches.value.server_names.0, |t| t.0),
         tls: tls.map(shared_tls),
         transport_socket: socket.present.then(|| shared_extension(&socket.value)),
@@ -537,6 +542,7 @@ fn listener(m: wire::Listener, tally: &Tally, wrapper: Wrapper, place: &Place) -
     Listener {
         meta: wrapper.meta(m.name.0, tally, place),
         address: addr,
+        stat_prefix: m.stat_prefix.0,
         additional_addresses: m.additional_addresses.get(),
         bound: m.bind_to_port.0.or(old_bind).unwrap_or(true),
         udp: udp_address || m.udp.present(),
@@ -649,7 +655,11 @@ fn route_table(m: wire::RouteConfiguration, tally: &Tally, wrapper: Wrapper, pla
     RouteTable { meta: wrapper.meta(m.name.0, tally, place), virtual_hosts, vhds: m.vhds.present(), clusters }
 }
 
+/// Distinct metadata told apart per load assignment; more than that are as good as all different.
+const MAX_DISTINCT: usize = 64;
+
 fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
+    let mut metadata: Vec<u64> = Vec::new();
     let mut out = HostCounts { localities: m.endpoints.0.len() as u32, ..HostCounts::default() };
     let mut priorities: Vec<u64> = Vec::new();
     let mut weight: Option<u64> = None;
@@ -664,12 +674,20 @@ fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
             if *weight.get_or_insert(w) != w {
                 out.weights_differ = true;
             }
-            out.with_metadata += u32::from(e.metadata.present());
+            if e.metadata.tally.weight.struct_values > 1 {
+                out.with_metadata += 1;
+                // pods of one deployment have equal metadata, mostly next to each other
+                let hash = e.metadata.tally.bag;
+                if !metadata.contains(&hash) && metadata.len() < MAX_DISTINCT {
+                    metadata.push(hash);
+                }
+            }
             let a = &e.endpoint.address;
             out.address_bytes += a.socket.address.len_bytes + a.pipe.path.len_bytes;
         }
     }
     out.priorities = priorities.len() as u32;
+    out.distinct_metadata = metadata.len() as u32;
     out
 }
 

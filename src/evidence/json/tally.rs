@@ -31,6 +31,11 @@ pub(crate) struct Tally {
     pub(crate) mismatches: u32,
     last_key: KeyClass,
     parent_key: KeyClass,
+    /// Sum of the hashes of all string values: equal for maps whose entries come in another order.
+    pub(crate) bag: u64,
+    depth: u32,
+    /// Depth of the object whose `filter_metadata` is being read.
+    in_struct: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,7 +47,10 @@ enum KeyClass {
     PrivateKey,
     LuaSource,
     Local,
-    Inline,
+    InlineBytes,
+    InlineString,
+    FilterMetadata,
+    Regex,
     ClusterName,
 }
 
@@ -70,6 +78,8 @@ impl Tally {
                 long_string_bytes: 0,
                 scalars: 0,
                 anys: 0,
+                struct_values: 0,
+                regexes: 0,
             },
             hash: 0,
             payloads: Vec::new(),
@@ -77,7 +87,16 @@ impl Tally {
             mismatches: 0,
             last_key: KeyClass::Other,
             parent_key: KeyClass::Other,
+            bag: 0,
+            depth: 0,
+            in_struct: None,
         }
+    }
+}
+
+impl Tally {
+    fn struct_value(&mut self) {
+        self.weight.struct_values += u32::from(self.in_struct.is_some());
     }
 }
 
@@ -104,6 +123,7 @@ pub(crate) fn scoped<R>(f: impl FnOnce() -> R) -> (R, Tally) {
         t.weight = t.weight + inner.weight;
         t.hash = mix(t.hash, inner.hash);
         t.mismatches += inner.mismatches;
+        t.bag = t.bag.wrapping_add(inner.bag);
         t.payloads.extend_from_slice(&inner.payloads);
         for name in &inner.cluster_refs {
             t.add_cluster(name);
@@ -124,6 +144,8 @@ pub(crate) fn forgiving<R>(f: impl FnOnce() -> R) -> R {
 pub(crate) fn object() {
     with(|t| {
         t.weight.messages += 1;
+        t.depth += 1;
+        t.struct_value();
         t.hash = mix(t.hash, 0x7b);
     });
 }
@@ -132,13 +154,21 @@ pub(crate) fn object() {
 pub(crate) fn list() {
     with(|t| {
         t.weight.lists += 1;
+        t.depth += 1;
+        t.struct_value();
         t.hash = mix(t.hash, 0x5b);
     });
 }
 
 /// An object or array ends.
 pub(crate) fn end() {
-    with(|t| t.hash = mix(t.hash, 0x7d));
+    with(|t| {
+        t.depth = t.depth.saturating_sub(1);
+        if t.in_struct == Some(t.depth) {
+            t.in_struct = None;
+        }
+        t.hash = mix(t.hash, 0x7d);
+    });
 }
 
 /// A scalar element of an array.
@@ -201,8 +231,14 @@ pub(crate) const fn key_info(key: &str) -> KnownKey {
         KeyClass::PrivateKey
     } else if equal(k, b"local") {
         KeyClass::Local
-    } else if equal(k, b"inline_bytes") || equal(k, b"inline_string") {
-        KeyClass::Inline
+    } else if equal(k, b"inline_bytes") {
+        KeyClass::InlineBytes
+    } else if equal(k, b"inline_string") {
+        KeyClass::InlineString
+    } else if equal(k, b"filter_metadata") {
+        KeyClass::FilterMetadata
+    } else if equal(k, b"regex") {
+        KeyClass::Regex
     } else {
         KeyClass::Other
     };
@@ -213,6 +249,10 @@ pub(crate) const fn key_info(key: &str) -> KnownKey {
 pub(crate) fn known_key(key: KnownKey) {
     with(|t| {
         t.weight.fields += 1;
+        t.weight.regexes += u32::from(key.class == KeyClass::Regex);
+        if key.class == KeyClass::FilterMetadata && t.in_struct.is_none() {
+            t.in_struct = Some(t.depth);
+        }
         if key.is_type {
             // an inline message and the same one packed in an `Any` hash alike
             t.weight.anys += 1;
@@ -232,7 +272,10 @@ pub(crate) fn key(key: &str) {
         "private_key" | "privateKey" => KeyClass::PrivateKey,
         "inline_code" | "inlineCode" | "default_source_code" | "defaultSourceCode" => KeyClass::LuaSource,
         "local" => KeyClass::Local,
-        "inline_bytes" | "inlineBytes" | "inline_string" | "inlineString" => KeyClass::Inline,
+        "inline_bytes" | "inlineBytes" => KeyClass::InlineBytes,
+        "inline_string" | "inlineString" => KeyClass::InlineString,
+        "filter_metadata" | "filterMetadata" => KeyClass::FilterMetadata,
+        "regex" => KeyClass::Regex,
         "cluster_name" | "clusterName" | "cluster" | "collector_cluster" | "collectorCluster" => KeyClass::ClusterName,
         _ => KeyClass::Other,
     };
@@ -243,6 +286,8 @@ pub(crate) fn key(key: &str) {
 pub(crate) fn string(text: &str) -> u64 {
     let hash = text_hash(text.as_bytes());
     with(|t| {
+        t.struct_value();
+        t.bag = t.bag.wrapping_add(hash);
         let w = &mut t.weight;
         w.strings += 1;
         w.string_bytes += text.len() as u32;
@@ -256,14 +301,19 @@ pub(crate) fn string(text: &str) -> u64 {
         }
         if text.len() >= PAYLOAD_BYTES {
             let kind = match (t.last_key, t.parent_key) {
-                (KeyClass::LuaSource, _) | (KeyClass::Inline, KeyClass::LuaSource) => PayloadKind::Lua,
-                (KeyClass::Inline, KeyClass::TrustedCa) => PayloadKind::CaBundle,
-                (KeyClass::Inline, KeyClass::CertificateChain) => PayloadKind::CertificateChain,
-                (KeyClass::Inline, KeyClass::Local) => PayloadKind::Wasm,
+                (KeyClass::LuaSource, _) | (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::LuaSource) => {
+                    PayloadKind::Lua
+                }
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::TrustedCa) => PayloadKind::CaBundle,
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::CertificateChain) => {
+                    PayloadKind::CertificateChain
+                }
+                (KeyClass::InlineBytes | KeyClass::InlineString, KeyClass::Local) => PayloadKind::Wasm,
                 (_, KeyClass::PrivateKey) => return hash,
                 _ => PayloadKind::Other,
             };
-            t.payloads.push(Payload { kind, hash, len_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX) });
+            let base64 = t.last_key == KeyClass::InlineBytes;
+            t.payloads.push(Payload { kind, hash, len_bytes: u32::try_from(text.len()).unwrap_or(u32::MAX), base64 });
         }
         hash
     })
@@ -286,6 +336,7 @@ pub(crate) fn type_string(text: &str) {
 pub(crate) fn scalar(bits: u64) {
     with(|t| {
         t.weight.scalars += 1;
+        t.struct_value();
         t.hash = mix(t.hash, bits);
     });
 }

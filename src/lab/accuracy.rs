@@ -1,0 +1,100 @@
+//! `docs/accuracy.md`: what the cost model predicts for workloads it was not fitted to, and what they measured.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::LabError;
+use super::fit::{Run, read_runs, relative_error, summary};
+use crate::cost::Estimate;
+use crate::cost::envoy::{Settings, Version, price};
+
+/// One line of the table.
+struct Line {
+    name: String,
+    measured: f64,
+    predicted: Estimate,
+    error: f64,
+    inside: bool,
+    anonymous: f64,
+    resident: Estimate,
+}
+
+/// The text of the document from the runs kept below `folder/VERSION`. `idle(version)` is what an idle Envoy of that
+/// release allocates, in bytes.
+///
+/// # Errors
+/// When a kept run cannot be read.
+pub fn markdown(folder: &Path, versions: &[(String, f64)]) -> Result<String, LabError> {
+    let mut out = String::from(include_str!("accuracy_head.md"));
+    let mut tables = String::new();
+    let _ = writeln!(
+        out,
+        "\n| Envoy | workloads | error: median | 90th percentile | worst | measured inside bounds | median width of bounds | resident: median | worst |"
+    );
+    let _ = writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (version, idle) in versions {
+        let runs = read_runs(&folder.join(version))?;
+        let lines: Vec<Line> = runs.iter().map(|r| line(r, version, *idle)).collect();
+        let r = summary(&lines.iter().map(|l| l.error).collect::<Vec<_>>());
+        let resident =
+            summary(&lines.iter().map(|l| (l.resident.bytes as f64 - l.anonymous) / l.anonymous).collect::<Vec<_>>());
+        let width = summary(
+            &lines
+                .iter()
+                .map(|l| (l.predicted.high - l.predicted.low) as f64 / 2.0 / l.predicted.bytes as f64)
+                .collect::<Vec<_>>(),
+        );
+        let inside = lines.iter().filter(|l| l.inside).count();
+        let p = |x: f64| format!("{:.1} %", x * 100.0);
+        let _ = writeln!(
+            out,
+            "| {version} | {} | {} | {} | {} | {inside} of {} | ±{} | {} | {} |",
+            lines.len(),
+            p(r.median),
+            p(r.p90),
+            p(r.worst),
+            lines.len(),
+            p(width.median),
+            p(resident.median),
+            p(resident.worst)
+        );
+        let _ = writeln!(tables, "\n### Envoy {version}\n\nIdle: {} bytes.\n", idle);
+        let _ =
+            writeln!(tables, "| workload | measured | predicted | error | bounds | resident measured | predicted |");
+        let _ = writeln!(tables, "| --- | --: | --: | --: | --- | --: | --: |");
+        for l in &lines {
+            let _ = writeln!(
+                tables,
+                "| {} | {:.0} | {} | {:+.1} % | {} to {}{} | {:.0} | {} |",
+                l.name,
+                l.measured,
+                l.predicted.bytes,
+                l.error * 100.0,
+                l.predicted.low,
+                l.predicted.high,
+                if l.inside { "" } else { " (outside)" },
+                l.anonymous,
+                l.resident.bytes
+            );
+        }
+    }
+    out.push_str("\n## Every workload\n");
+    out.push_str(&tables);
+    out.push_str(include_str!("accuracy_tail.md"));
+    Ok(out)
+}
+
+fn line(run: &Run, version: &str, idle: f64) -> Line {
+    let settings = Settings { version: Version::parse(version), concurrency: run.workers, concurrency_known: true };
+    let priced = price(&run.proxy, &settings);
+    let predicted = priced.allocated();
+    Line {
+        name: run.name.clone(),
+        measured: run.allocated,
+        predicted,
+        error: relative_error(predicted.bytes as f64, run.allocated, idle),
+        inside: (predicted.low as f64..=predicted.high as f64).contains(&run.allocated),
+        anonymous: run.anonymous,
+        resident: priced.resident,
+    }
+}

@@ -1,0 +1,116 @@
+//! A workload: what one Envoy is fed, and the run that measures it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Ads, EnvoyProcess, LabError, Launch, Reading, bootstrap, types};
+
+/// Everything one Envoy is fed.
+#[derive(Debug, Clone, Default)]
+pub struct Workload {
+    /// Unique name.
+    pub name: String,
+    /// `--concurrency`.
+    pub workers: u32,
+    /// Merged into the lab's bootstrap: objects by key, arrays appended.
+    pub bootstrap: Option<Value>,
+    /// CDS.
+    pub clusters: Vec<Value>,
+    /// EDS.
+    pub endpoints: Vec<Value>,
+    /// LDS.
+    pub listeners: Vec<Value>,
+    /// RDS.
+    pub routes: Vec<Value>,
+    /// SDS.
+    pub secrets: Vec<Value>,
+    /// ECDS.
+    pub extensions: Vec<Value>,
+}
+
+/// One measured run.
+#[derive(Debug, Clone, Default)]
+pub struct Measurement {
+    /// The workload's name.
+    pub name: String,
+    /// The reading.
+    pub reading: Reading,
+    /// `/config_dump?include_eds`, as Envoy wrote it.
+    pub config_dump: Vec<u8>,
+    /// `/server_info`, as Envoy wrote it.
+    pub server_info: Vec<u8>,
+    /// `/memory`, as Envoy wrote it.
+    pub memory: Vec<u8>,
+    /// Names of all stats with their kind, as `/stats?type=` lists them: `C name`, `G name`, `H name`, `T name`.
+    pub stats: Vec<String>,
+}
+
+impl Workload {
+    /// An empty workload.
+    pub fn new(name: impl Into<String>, workers: u32) -> Self {
+        Self { name: name.into(), workers, ..Self::default() }
+    }
+
+    /// The bootstrap with the ADS server's port.
+    pub fn bootstrap(&self, ads_port: u16) -> Value {
+        let mut base = bootstrap(ads_port, false);
+        if let Some(extra) = &self.bootstrap {
+            merge(&mut base, extra);
+        }
+        base
+    }
+
+    /// Feeds the workload to a fresh Envoy and measures it once it has settled.
+    ///
+    /// # Errors
+    /// When Envoy does not start, rejects a resource, or does not settle within a minute.
+    pub fn run(&self, binary: &Path) -> Result<Measurement, LabError> {
+        let ads = Ads::start()?;
+        for (type_url, resources) in [
+            (types::CLUSTER, &self.clusters),
+            (types::ENDPOINT, &self.endpoints),
+            (types::LISTENER, &self.listeners),
+            (types::ROUTE, &self.routes),
+            (types::SECRET, &self.secrets),
+            (types::EXTENSION, &self.extensions),
+        ] {
+            ads.set(type_url, resources)?;
+        }
+        let envoy = EnvoyProcess::start(&Launch {
+            binary: binary.to_owned(),
+            workers: self.workers,
+            bootstrap: self.bootstrap(ads.port()),
+            arguments: Vec::new(),
+        })?;
+        envoy.settle(Some(&ads), Duration::from_secs(60))?;
+        let mut reading = envoy.read()?;
+        let memory = envoy.get("/memory")?;
+        let server_info = envoy.get("/server_info")?;
+        let mut stats = Vec::new();
+        for (mark, kind) in [("C", "Counters"), ("G", "Gauges"), ("H", "Histograms"), ("T", "TextReadouts")] {
+            let page = envoy.get(&format!("/stats?type={kind}"))?;
+            for line in String::from_utf8_lossy(&page).lines() {
+                if let Some((name, _)) = line.rsplit_once(": ") {
+                    stats.push(format!("{mark} {name}"));
+                }
+            }
+        }
+        reading.stats = stats.len() as u64;
+        let config_dump = envoy.get("/config_dump?include_eds")?;
+        Ok(Measurement { name: self.name.clone(), reading, config_dump, server_info, memory, stats })
+    }
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),
+        (into, from) => *into = from.clone(),
+    }
+}
