@@ -738,11 +738,13 @@ impl<'a> Ledger<'a> {
             owners: HashMap::new(),
         };
         let entry = |kind, i: usize, bytes, retained| Entry { kind, index: i as u32, host: 0, bytes, retained };
+        let listed = proxy.endpoints_listed();
         for (i, c) in proxy.clusters.iter().enumerate() {
             let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);
             l.kind("cluster", 1, bytes, c.meta.span.len_bytes);
             if endpoints > 0 {
-                l.kind("endpoint", u64::from(c.inline_hosts.hosts), endpoints, 0);
+                let hosts = if listed[i] { 0 } else { u64::from(c.inline_hosts.hosts) };
+                l.kind("endpoint", hosts, endpoints, 0);
             }
             l.entry(proxy, entry("cluster", i, bytes + endpoints, graph.cluster_retained[i]), c.meta.span.len_bytes);
         }
