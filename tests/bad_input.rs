@@ -104,6 +104,21 @@ fn other_json() {
 }
 
 #[test]
+fn what_was_named_and_not_used_is_said() {
+    let bench = Bench::new();
+    bench.put("dump.json", dump()).put("copy.json", dump()).put("notes.txt", "later\n").put("x/empty.json", "");
+    let (run, _) = bench.analyze(&["dump.json", "copy.json", "notes.txt"]);
+    run.ends(0, "");
+    run.says("copy.json: not used (recognised as config_dump): the same bytes as dump.json");
+    run.says("notes.txt: not used (recognised as text): not an input");
+    // what merely lies in a folder is for `ls`
+    bench.put("x/dump.json", dump()).put("x/notes.txt", "later\n");
+    bench.analyze(&["x"]).0.ends(0, "").nothing_odd();
+    let run = bench.run(&["analyze", "dump.json", "x/empty.json"]);
+    run.ends(3, "error: x/empty.json: empty file; was the command that wrote it cut off?\n");
+}
+
+#[test]
 fn truncated_json() {
     let text = dump();
     let start = entry_of(&text, "gamma");
@@ -651,6 +666,46 @@ fn output_that_cannot_be_written() {
             "error: cannot write to stdout: No space left on device (os error 28)\n"
         );
     }
+}
+
+/// What stands beside a dump is no safer than the dump.
+#[test]
+fn companions_that_are_cut_or_nested() {
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let bench = Bench::new();
+    bench.put("d/config_dump.json", dump());
+    for (name, text) in [
+        ("memory", format!("{{\"allocated\":\"6000000\",\"x\":{deep}}}")),
+        (
+            "server_info",
+            format!("{{\"version\":\"a/1.40.0/c\",\"state\":\"LIVE\",\"hot_restart_version\":\"1\",\"node\":{deep}}}"),
+        ),
+        ("certs", format!("{{\"certificates\":[{{\"ca_cert\":[],\"cert_chain\":{deep}}}]}}")),
+        ("clusters", format!("{{\"cluster_statuses\":[{{\"name\":\"alpha\",\"host_statuses\":{deep}}}]}}")),
+        ("listeners", format!("{{\"listener_statuses\":[{{\"name\":\"a\",\"local_address\":{deep}}}]}}")),
+        ("init_dump", format!("{{\"unready_targets_dumps\":[{{\"name\":\"a\",\"target_names\":{deep}}}]}}")),
+        ("stats.json", format!("{{\"stats\":[{{\"name\":\"server.live\",\"value\":{deep}}}]}}")),
+    ] {
+        bench.put(&format!("d/{name}"), &text);
+        for cut in [text.len(), text.len() / 2, text.len() - 3] {
+            bench.put(&format!("d/{name}"), &text[..cut]);
+            let (run, report) = bench.analyze(&["d"]);
+            run.ends(0, "");
+            assert_eq!(count(&report, 0, "cluster"), 3, "{name} cut at {cut}");
+        }
+        std::fs::remove_file(bench.path(&format!("d/{name}"))).unwrap();
+    }
+    // named, it is a failure; found beside the dump, a line
+    bench.put("d/stats.json", "{\"stats\":[{\"na");
+    let line = "d/stats.json: byte 0: not /stats: expected `name: value`, Prometheus samples or JSON";
+    bench.analyze(&["d"]).0.ends(0, "").says(line);
+    bench.analyze(&["d/config_dump.json", "d/stats.json"]).0.ends(3, &format!("error: {line}\n")).says(line);
+    assert_eq!(bench.run(&["analyze", "d", "--strict"]).code, 3);
+    std::fs::remove_file(bench.path("d/stats.json")).unwrap();
+    // a number that is cut is not another number
+    bench.put("d/memory", "{\"allocated\": 60000");
+    let (run, report) = bench.analyze(&["d"]);
+    assert!(report["proxies"][0]["memory"]["observed"].is_null(), "{}", run.stdout);
 }
 
 /// Hostile bytes in all shapes at once end quickly.

@@ -240,7 +240,11 @@ fn companions_belong_to_the_dump_of_their_folder() {
     // in doubt they belong to none, and `ls` says so
     bench.put("loose/memory", "{\"allocated\":\"1\"}");
     let run = bench.run(&["ls", "pods/a/dump.json", "pods/b/dump.json", "loose/memory", "--width", "200"]);
-    assert!(run.stdout.contains("no config dump in its folder: not assigned"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("which of the config dumps it belongs to cannot be told: not assigned"),
+        "{}",
+        run.stdout
+    );
     let report = json_of(&bench, &["pods/a/dump.json", "pods/b/dump.json", "loose/memory"]);
     assert!(proxies(&report).iter().all(|p| p["memory"]["observed"].is_null()));
 }

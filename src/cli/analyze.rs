@@ -7,10 +7,11 @@ use clap::Args;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::evidence::config_dump;
-use crate::evidence::load::{self, Loaded};
+use crate::evidence::load::{self, Loaded, Recognised};
 use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
 use crate::input;
 use crate::model::problem::{Loss, Problem};
+use crate::model::source::InputId;
 use crate::report;
 
 /// What to read, and within which limits.
@@ -31,12 +32,12 @@ pub(super) struct InputArgs {
 }
 
 impl InputArgs {
-    fn load(&self, shallow: bool) -> Loaded {
+    fn load(&self, output: &OutputArgs) -> Loaded {
         let limits = input::Limits { max_inflated_bytes: self.max_bytes, ..input::Limits::default() };
         let found = input::collect(&self.inputs, &limits);
         let limits =
             config_dump::Limits { max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX) };
-        let mut loaded = load::load(&found.documents, limits, shallow);
+        let mut loaded = load::load(&found.documents, limits, output.wants(Format::Json));
         loaded.problems.splice(0..0, found.problems);
         loaded
     }
@@ -97,7 +98,7 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
     let inputs = inputs(&loaded);
     let evidence: Vec<ProxyEvidence> =
         loaded.proxies.into_iter().map(|(proxy, inputs)| ProxyEvidence { proxy, inputs }).collect();
-    let out = analyze(&evidence, inputs, &loaded.problems, options, version());
+    let out = analyze(&evidence, &loaded.bpf, inputs, &loaded.problems, options, version());
     // the process ends right after printing; giving back a hundred thousand small pieces first is time lost
     std::mem::forget(evidence);
     out
@@ -106,12 +107,14 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
 /// Runs `meshdump analyze`.
 pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
-    let loaded = args.input.load(false);
-    if loaded.proxies.is_empty() {
+    let mut loaded = args.input.load(&args.output);
+    if loaded.proxies.is_empty() && loaded.bpf.is_empty() {
         return Err(nothing(&loaded));
     }
-    let exit = exit_code(&loaded.problems, args.input.strict);
-    say(&loaded.problems, &args.output);
+    let exit = exit_code(&loaded, args.input.strict);
+    let unused: Vec<Problem> = loaded.inputs.iter().filter_map(unused).collect();
+    loaded.problems.extend(unused);
+    say(&loaded, &args.output);
     let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
     let analysis = report(loaded, &options);
     args.output.write(|format, width| match format {
@@ -124,17 +127,18 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
 /// Runs `meshdump ls`.
 pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
-    let loaded = args.input.load(false);
-    let exit = exit_code(&loaded.problems, args.input.strict);
+    let loaded = args.input.load(&args.output);
+    let exit = exit_code(&loaded, args.input.strict);
     if loaded.inputs.is_empty() {
         return Err(nothing(&loaded));
     }
-    say(&loaded.problems, &args.output);
+    say(&loaded, &args.output);
     let mut analysis = report(loaded, &Options::default());
     analysis.kind = "inputs";
     analysis.proxies.clear();
     analysis.findings.clear();
     analysis.fleet = None;
+    analysis.bpf = None;
     args.output.write(|format, width| match format {
         Format::Text => report::text::inputs(&analysis, width),
         Format::Json => report::json::render(&analysis),
@@ -142,9 +146,22 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn exit_code(problems: &[Problem], strict: bool) -> Exit {
-    let bad = |p: &Problem| p.loss == Loss::Whole || (strict && p.loss > Loss::Nothing);
-    if problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+/// Something that the user named could not be used at all. What merely lies in a folder or bundle beside usable evidence
+/// makes the report partial, not the run a failure.
+fn fails(p: &Problem, loaded: &Loaded) -> bool {
+    let named = |i: InputId| loaded.inputs.get(i.0 as usize).is_none_or(|input| input.given);
+    p.loss == Loss::Whole && p.input.is_none_or(named)
+}
+
+fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
+    let bad = |p: &Problem| fails(p, loaded) || (strict && p.loss > Loss::Nothing);
+    if loaded.problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
+}
+
+/// A file that was named on the command line and has no part in the answer must not go unnoticed.
+fn unused(input: &Recognised) -> Option<Problem> {
+    let note = input.note.as_ref().filter(|_| input.given && input.kind != "empty")?;
+    Some(Problem::new(&*input.label, Loss::Nothing, format!("not used (recognised as {}): {note}", input.kind)))
 }
 
 fn line(p: &Problem) -> String {
@@ -152,15 +169,16 @@ fn line(p: &Problem) -> String {
 }
 
 /// Says on stderr why the exit code is not 0, and what is missing where no report for people says so.
-fn say(problems: &[Problem], output: &OutputArgs) {
+fn say(loaded: &Loaded, output: &OutputArgs) {
     const SHOWN: usize = 20;
-    let shown = |p: &&Problem| p.loss == Loss::Whole || (p.loss > Loss::Nothing && !output.text_on_stdout());
-    let list: Vec<&Problem> = problems.iter().filter(shown).collect();
+    let shown = |p: &&Problem| fails(p, loaded) || (p.loss > Loss::Nothing && !output.text_on_stdout());
+    let list: Vec<&Problem> = loaded.problems.iter().filter(shown).collect();
     for p in list.iter().take(SHOWN) {
-        if p.loss == Loss::Whole { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
+        if fails(p, loaded) { output::error_line(&line(p)) } else { output::warning_line(&line(p)) }
     }
     if list.len() > SHOWN {
-        output::warning_line(&format!("[{} others], all of them in the report", list.len() - SHOWN));
+        let more = list.len() - SHOWN;
+        output::warning_line(&format!("[{more} {}] in the report", if more == 1 { "other" } else { "others" }));
     }
 }
 

@@ -66,7 +66,7 @@ enum Command {
     Ls(analyze::LsArgs),
     /// The documentation of a finding code
     Explain {
-        /// The code, MD302; all of them when left out
+        /// The code, as in MD302; lists all codes when left out
         code: Option<String>,
     },
     /// Where the memory of a node's BPF maps went, from `bpftool -j`

@@ -78,6 +78,11 @@ impl OutputArgs {
         self.outputs.is_empty() || self.outputs.iter().any(|o| o.format == Format::Text && o.path.is_none())
     }
 
+    /// Some output is in `format`.
+    pub(super) fn wants(&self, format: Format) -> bool {
+        self.outputs.iter().any(|o| o.format == format)
+    }
+
     /// Columns of text output.
     fn width(&self) -> usize {
         let terminal =

@@ -137,11 +137,11 @@ impl Kind {
             | Self::ListenersText
             | Self::ListenersJson
             | Self::Certs
-            | Self::InitDump => return None,
+            | Self::InitDump
+            | Self::Bpftool
+            | Self::BpftoolText => return None,
             Self::Runtime => "says nothing about memory",
-            Self::Bpftool => "read by `meshdump bpf`",
-            Self::BpftoolText => "bpftool's text is not read: take it again with `bpftool -j`",
-            Self::XdsRecording => "read by `meshdump replay`",
+            Self::XdsRecording => "a recorded stream: not yet read here",
             Self::Kubernetes | Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump | Self::EnvoyLog => {
                 "not yet read"
             }

@@ -10,11 +10,13 @@ use std::io::Read;
 
 use rayon::prelude::*;
 
+use super::bpftool;
 use super::config_dump::{self, Dumps};
 use super::envoy_admin::{certs, clusters, init_dump, listeners, memory, server_info, stats};
 use super::json::names;
 use super::kind::{Kind, sniff};
 use crate::input::{Content, Document, HEAD_BYTES};
+use crate::model::bpf::BpfListing;
 use crate::model::envoy::{HostCounts, Node, Proxy, State};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
@@ -28,7 +30,7 @@ pub struct Recognised {
     pub kind: &'static str,
     /// Size as stored.
     pub stored_bytes: u64,
-    /// Of the stored bytes, hex.
+    /// Of the stored bytes, hex; empty when it was not asked for.
     pub sha256: String,
     /// Named on the command line.
     pub given: bool,
@@ -43,6 +45,8 @@ pub struct Loaded {
     pub proxies: Vec<(Proxy, Vec<u32>)>,
     /// All inputs in order.
     pub inputs: Vec<Recognised>,
+    /// BPF maps of a node, one listing per point in time.
+    pub bpf: Vec<BpfListing>,
     /// What went wrong or needed leniency.
     pub problems: Vec<Problem>,
 }
@@ -54,14 +58,16 @@ type Apply = Box<dyn FnOnce(&mut Proxy) + Send>;
 enum Reading {
     Dumps(Dumps),
     Companion(Apply),
+    Bpf(Box<BpfListing>),
     Nothing,
 }
 
 /// Inputs above this size are read by name and size only when nothing says that they are evidence.
 const MAX_COMPANION_BYTES: u64 = 256 << 20;
 
-/// Reads `documents`. With `shallow`, documents are only recognised, not read.
-pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) -> Loaded {
+/// Reads `documents`. Hashes of the stored bytes take as long as reading, so they are made only when `hash` says that
+/// they will be shown.
+pub fn load(documents: &[Document], limits: config_dump::Limits, hash: bool) -> Loaded {
     let kinds: Vec<Kind> = documents.par_iter().map(|d| sniff(d.head(), d.head().len() < HEAD_BYTES)).collect();
     let duplicates = duplicates(documents, &kinds);
     let mut order: Vec<usize> = (0..documents.len()).collect();
@@ -72,12 +78,12 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
         .map(|i| {
             let d = &documents[i];
             let input = InputId(i as u32);
-            let read = || match (shallow, duplicates[i]) {
-                (false, None) => read(d, kinds[i], input, limits),
-                _ => (Reading::Nothing, Vec::new()),
+            let read = || match duplicates[i] {
+                None => read(d, kinds[i], input, limits),
+                Some(_) => (Reading::Nothing, Vec::new()),
             };
-            // a hash takes as long as reading; side by side they use both cores
-            let ((reading, problems), sha256) = rayon::join(read, || d.sha256().to_owned());
+            let sha256 = || if hash { d.sha256().to_owned() } else { String::new() };
+            let ((reading, problems), sha256) = rayon::join(read, sha256);
             (i, reading, problems, sha256)
         })
         .collect();
@@ -95,7 +101,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
         }
         match reading {
             Reading::Dumps(read) => {
-                if read.dumps.is_empty() && !shallow {
+                if read.dumps.is_empty() {
                     note = Some("holds no Envoy resources".to_owned());
                 }
                 for (path, proxy) in read.dumps {
@@ -103,7 +109,8 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, shallow: bool) 
                 }
             }
             Reading::Companion(join) => companions.push((i, join)),
-            Reading::Nothing if note.is_none() && !shallow => note = Some("could not be read".to_owned()),
+            Reading::Bpf(listing) => bpftool::join(&mut out.bpf, *listing),
+            Reading::Nothing if note.is_none() => note = Some("could not be read".to_owned()),
             Reading::Nothing => {}
         }
         out.problems.extend(problems.into_iter().map(|p| Problem { input: Some(InputId(i as u32)), ..p }));
@@ -179,6 +186,12 @@ fn read(d: &Document, kind: Kind, input: InputId, limits: config_dump::Limits) -
         Kind::ConfigDump | Kind::ClustersJson => {
             let (dumps, problems) = read_dump(d, input, content, limits);
             (Reading::Dumps(dumps), problems)
+        }
+        Kind::Bpftool | Kind::BpftoolText => {
+            let (bytes, end) = whole(content);
+            let (listing, mut problems) = bpftool::read(d.label(), &bytes);
+            problems.extend(end.err().map(|e| d.problem(&e)));
+            (Reading::Bpf(Box::new(listing)), problems)
         }
         Kind::StatsText | Kind::StatsJson | Kind::StatsPrometheus => {
             let (s, p) = with_stream(content, |r| stats::read(d.label(), r));
@@ -440,7 +453,12 @@ fn seat_of(label: &str, folder: &str, seats: &[Seat], proxies: &[(Proxy, Vec<u32
     }
     // named beside a single dump
     let all: Vec<usize> = seats.iter().filter(real).map(|s| s.index).collect();
-    one(all).ok_or("no config dump in its folder: not assigned")
+    let none = all.is_empty();
+    one(all).ok_or(if none {
+        "no config dump among the inputs to go with: not assigned"
+    } else {
+        "which of the config dumps it belongs to cannot be told: not assigned"
+    })
 }
 
 /// Without endpoint sets, `/clusters` tells how many hosts the clusters have.
@@ -463,7 +481,7 @@ fn name(proxy: &Proxy, input: &str) -> String {
     if let Some(pod) = proxy.node.id.split('~').nth(2) {
         return pod.to_owned();
     }
-    if !proxy.label.is_empty() {
+    if !proxy.label.is_empty() && !proxy.label.starts_with('#') {
         return proxy.label.clone();
     }
     if !proxy.node.id.is_empty() {

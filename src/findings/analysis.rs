@@ -2,10 +2,13 @@
 //!
 //! The field names are the JSON contract (`docs/architecture.md`); additions only inside v1.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 
 use serde::Serialize;
 
+use super::bpf::BpfReport;
 use super::draining::{self, Draining};
 use super::fleet::{self, Fleet};
 use super::graph::{self, Graph};
@@ -13,6 +16,7 @@ use super::owners::{Belongs, belongs};
 use super::{Finding, rules};
 use crate::cost::Estimate;
 use crate::cost::envoy::{self, Priced, Settings};
+use crate::model::bpf::BpfListing;
 use crate::model::envoy::{Listener, Meta, Name, Proxy, RouteSource, State};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::Span;
@@ -32,6 +36,8 @@ pub struct Analysis {
     pub proxies: Vec<ProxyReport>,
     /// Figures over all proxies; null for a single one.
     pub fleet: Option<Fleet>,
+    /// The node's BPF maps; null without bpftool's output.
+    pub bpf: Option<BpfReport>,
     /// What it means, the most serious first.
     pub findings: Vec<Finding>,
     /// What could not be read, or was read with leniency.
@@ -331,19 +337,24 @@ pub(super) struct Context<'a> {
     pub(super) unexplained: &'a [usize],
     pub(super) inputs: &'a [Input],
     pub(super) options: &'a Options,
+    /// Resources of this proxy were lost while reading, so "nothing names it" is no claim to make.
+    pub(super) incomplete: bool,
 }
 
-/// Analyses all proxies of a run. `version` is the tool's.
+/// Analyses all proxies of a run, and the maps of a node. `version` is the tool's.
 pub fn analyze(
     evidence: &[ProxyEvidence],
+    maps: &[BpfListing],
     mut inputs: Vec<Input>,
     problems: &[Problem],
     options: &Options,
     version: &'static str,
 ) -> Analysis {
     use rayon::prelude::*;
+    let lossy = problems.iter().filter(|p| p.loss == Loss::Part);
+    let cut: HashSet<u32> = lossy.filter_map(|p| p.input).map(|i| i.0).collect();
     let analysed: Vec<(ProxyReport, Vec<Finding>, String)> =
-        evidence.par_iter().map(|e| one(e, &inputs, options)).collect();
+        evidence.par_iter().map(|e| one(e, &inputs, options, e.inputs.iter().any(|i| cut.contains(i)))).collect();
     for (e, (report, ..)) in evidence.iter().zip(&analysed) {
         for i in &e.inputs {
             inputs[*i as usize].proxy = Some(report.label.clone());
@@ -383,6 +394,7 @@ pub fn analyze(
         inputs,
         proxies,
         fleet,
+        bpf: (!maps.is_empty()).then(|| super::bpf::report(maps, super::bpf::Options::default())),
         findings,
         problems: problems.iter().map(problem_report).collect(),
     }
@@ -405,7 +417,12 @@ pub fn problem_report(p: &Problem) -> ProblemReport {
     }
 }
 
-fn one(e: &ProxyEvidence, inputs: &[Input], options: &Options) -> (ProxyReport, Vec<Finding>, String) {
+fn one(
+    e: &ProxyEvidence,
+    inputs: &[Input],
+    options: &Options,
+    incomplete: bool,
+) -> (ProxyReport, Vec<Finding>, String) {
     let proxy = &e.proxy;
     let mut settings = Settings::of(proxy);
     if let (false, Some(n)) = (settings.concurrency_known, options.concurrency) {
@@ -416,8 +433,16 @@ fn one(e: &ProxyEvidence, inputs: &[Input], options: &Options) -> (ProxyReport, 
     let graph = graph::build(proxy, &priced);
     let unexplained = draining::unexplained_tables(proxy);
     let report = proxy_report(e, &priced, &settings, &graph, &unexplained, inputs, options);
-    let context =
-        Context { proxy, priced: &priced, graph: &graph, report: &report, unexplained: &unexplained, inputs, options };
+    let context = Context {
+        proxy,
+        priced: &priced,
+        graph: &graph,
+        report: &report,
+        unexplained: &unexplained,
+        inputs,
+        options,
+        incomplete,
+    };
     let findings = rules::of_proxy(&context);
     (report, findings, priced.model)
 }
@@ -449,8 +474,13 @@ fn proxy_report(
     let omitted = &entries[keep..];
     let (resources_omitted, resources_omitted_bytes) = (omitted.len() as u64, omitted.iter().map(|e| e.bytes).sum());
     let rows = entries[..keep].iter().map(|e| materialise(proxy, inputs, e)).collect();
-    let by_namespace = groups(namespaces);
-    let mut by_owner = groups(owners);
+    let dash = |s: &str| if s.is_empty() { "-".to_owned() } else { s.to_owned() };
+    let by_namespace = groups(namespaces, |n| dash(&n));
+    let mut by_owner = groups(owners, |b| match (&*b.namespace, &*b.owner) {
+        ("", o) => dash(o),
+        (n, "") => n.to_owned(),
+        (n, o) => format!("{n}/{o}"),
+    });
     let owners_omitted = if options.all { 0 } else { by_owner.len().saturating_sub(TOP) };
     by_owner.truncate(by_owner.len() - owners_omitted);
     let by_kind = kind_rows(kinds);
@@ -564,18 +594,16 @@ impl Entry {
 }
 
 /// Every resource once, with the sums by kind, namespace and owner.
-struct Ledger {
+struct Ledger<'a> {
     entries: Vec<Entry>,
     kinds: BTreeMap<&'static str, (u64, u64, u64)>,
-    namespaces: Sums<String>,
-    owners: Sums<String>,
+    namespaces: Sums<Cow<'a, str>>,
+    owners: Sums<Belongs<'a>>,
 }
 
-fn groups(sums: Sums<String>) -> Vec<GroupRow> {
-    let mut out: Vec<GroupRow> = sums
-        .into_iter()
-        .map(|(name, (count, bytes, json_bytes))| GroupRow { name, count, bytes, json_bytes })
-        .collect();
+fn groups<K>(sums: Sums<K>, name: impl Fn(K) -> String) -> Vec<GroupRow> {
+    let row = |(key, (count, bytes, json_bytes))| GroupRow { name: name(key), count, bytes, json_bytes };
+    let mut out: Vec<GroupRow> = sums.into_iter().map(row).collect();
     out.sort_by(|a, b| (std::cmp::Reverse(a.bytes), &a.name).cmp(&(std::cmp::Reverse(b.bytes), &b.name)));
     out
 }
@@ -609,7 +637,7 @@ fn e_name<'a>(proxy: &'a Proxy, e: &Entry) -> &'a str {
     meta(proxy, e).map_or("", |m| &m.name)
 }
 
-fn entry_belongs(proxy: &Proxy, e: &Entry) -> Belongs {
+fn entry_belongs<'a>(proxy: &'a Proxy, e: &Entry) -> Belongs<'a> {
     let i = e.index as usize;
     let name = e_name(proxy, e);
     match e.kind {
@@ -636,8 +664,8 @@ fn materialise(proxy: &Proxy, inputs: &[Input], e: &Entry) -> ResourceRow {
     ResourceRow {
         kind: e.kind,
         name,
-        namespace: b.namespace,
-        owner: b.owner,
+        namespace: b.namespace.into_owned(),
+        owner: b.owner.into_owned(),
         state: m.map_or("", |m| m.state.as_str()),
         bytes: e.bytes,
         retained_bytes: e.retained,
@@ -657,24 +685,24 @@ pub(super) fn source(span: Span, inputs: &[Input]) -> Source {
 }
 
 /// A listener belongs to whom its name, its metadata or, failing those, its first route table or cluster says.
-fn listener_belongs(l: &Listener) -> Belongs {
+fn listener_belongs(l: &Listener) -> Belongs<'_> {
     if l.owner.is_some() || l.meta.name.contains('/') {
         return belongs(&l.meta.name, l.owner.as_deref());
     }
     let filters = || l.chains.iter().flat_map(|c| &c.filters);
     let target = filters().find_map(|f| match f.hcm.as_ref().map(|h| &h.routes) {
-        Some(RouteSource::Rds(name)) => Some(name.clone()),
-        Some(RouteSource::Inline(t)) => t.virtual_hosts.iter().find_map(|v| v.clusters.first().cloned()),
+        Some(RouteSource::Rds(name)) => Some(name),
+        Some(RouteSource::Inline(t)) => t.virtual_hosts.iter().find_map(|v| v.clusters.first()),
         _ => None,
     });
-    let target = target.or_else(|| filters().find_map(|f| f.clusters.first().cloned()));
-    match target.map(|t| belongs(&t, None)) {
+    let target = target.or_else(|| filters().find_map(|f| f.clusters.first()));
+    match target.map(|t| belongs(t, None)) {
         Some(b) if !b.namespace.is_empty() => b,
         _ => Belongs::default(),
     }
 }
 
-impl Ledger {
+impl<'a> Ledger<'a> {
     fn kind(&mut self, kind: &'static str, n: u64, bytes: u64, json: u64) {
         let k = self.kinds.entry(kind).or_default();
         k.0 += n;
@@ -682,29 +710,18 @@ impl Ledger {
         k.2 += json;
     }
 
-    fn entry(&mut self, proxy: &Proxy, e: Entry, json: u64) {
-        let b = entry_belongs(proxy, &e);
-        let add = |sums: &mut Sums<String>, key: &str| {
-            let s = match sums.get_mut(key) {
-                Some(s) => s,
-                None => sums.entry(key.to_owned()).or_default(),
-            };
-            s.0 += 1;
-            s.1 += e.bytes;
-            s.2 += json;
-        };
-        let (namespace, owner) = (b.namespace.as_str(), b.owner.as_str());
-        add(&mut self.namespaces, if namespace.is_empty() { "-" } else { namespace });
-        match (namespace, owner) {
-            ("", "") => add(&mut self.owners, "-"),
-            ("", o) => add(&mut self.owners, o),
-            (n, "") => add(&mut self.owners, n),
-            (n, o) => add(&mut self.owners, &format!("{n}/{o}")),
+    fn entry(&mut self, proxy: &'a Proxy, e: Entry, json: u64) {
+        fn add<K: Eq + Hash>(sums: &mut Sums<K>, key: K, bytes: u64, json: u64) {
+            let s = sums.entry(key).or_default();
+            *s = (s.0 + 1, s.1 + bytes, s.2 + json);
         }
+        let b = entry_belongs(proxy, &e);
+        add(&mut self.namespaces, b.namespace.clone(), e.bytes, json);
+        add(&mut self.owners, b, e.bytes, json);
         self.entries.push(e);
     }
 
-    fn of(proxy: &Proxy, priced: &Priced, graph: &Graph) -> Self {
+    fn of(proxy: &'a Proxy, priced: &Priced, graph: &Graph) -> Self {
         let hosts: usize = proxy.route_tables.iter().map(|t| t.virtual_hosts.len()).sum();
         let total = proxy.clusters.len()
             + proxy.endpoint_sets.len()

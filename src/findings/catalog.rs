@@ -31,8 +31,9 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         code: "MD103",
         title: "the report is partial",
-        text: "The input ended early or was damaged: whole resources before the break are in the report, what follows \
-               is not, so every total is a lower bound. The message names the byte where it broke. Fetch the dump \
+        text: "An input ended early, was damaged, or could not be used at all: whole resources before the break are in \
+               the report, what follows is not, so every total is a lower bound. The message names the file and the \
+               byte where it broke. Fetch the dump \
                again without a size or time limit, or with `?resource=` slices when the dump itself is too large.",
     },
     Entry {
@@ -45,8 +46,9 @@ pub const CATALOG: &[Entry] = &[
     Entry {
         code: "MD105",
         title: "resources that could not be read",
-        text: "Some resources are not valid JSON or are nested deeper than 128 levels. They are left out; everything \
-               else is in the report. The evidence names the byte where reading failed.",
+        text: "Some resources are not valid JSON, are nested deeper than 128 levels, are no objects, or are longer than \
+               --max-resource. They are left out; everything else is in the report, so totals are lower bounds. The \
+               evidence names the byte where reading failed, or where a resource that is too long begins.",
     },
     Entry {
         code: "MD106",

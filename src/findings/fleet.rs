@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::analysis::{ProxyEvidence, ProxyReport};
 use super::{Evidence, Finding, Severity};
 use crate::model::envoy::{Meta, Proxy, State};
+use crate::model::size::size;
 
 /// Figures over all proxies of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -151,7 +152,8 @@ fn workload(name: &str, list: &[usize], evidence: &[ProxyEvidence], reports: &[P
         let contents: BTreeSet<u64> = all.iter().filter_map(|m| m.get(&key).copied()).collect();
         let (kind, resource) = key;
         let line = if having < all.len() {
-            format!("{kind} {resource}: on {having} of {} replicas", all.len())
+            let without = list.iter().zip(&all).find(|(_, m)| !m.contains_key(&key)).map(|(i, _)| &*reports[*i].label);
+            format!("{kind} {resource}: on {having} of {} replicas, not on {}", all.len(), without.unwrap_or("-"))
         } else if contents.len() > 1 {
             format!("{kind} {resource}: {} different contents", contents.len())
         } else {
@@ -220,10 +222,16 @@ pub(super) fn findings(fleet: &Fleet, reports: &[ProxyReport]) -> Vec<Finding> {
                 code: "MD702",
                 severity: Severity::Warn,
                 proxy: r.label.clone(),
-                title: format!("needs {}.{} times the median of the run", bytes / p50, bytes * 10 / p50 % 10),
+                title: format!(
+                    "needs {}.{} times the median of the run: {} against {}",
+                    bytes / p50,
+                    bytes * 10 / p50 % 10,
+                    size(bytes),
+                    size(p50)
+                ),
                 evidence: Vec::new(),
                 evidence_omitted: 0,
-                saved_bytes: bytes - p50,
+                saved_bytes: 0,
                 fix: "look at its kinds and owners first".to_owned(),
             });
         }

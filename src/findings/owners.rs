@@ -1,14 +1,16 @@
 //! Who a resource belongs to: what a control plane wrote into its metadata, else what its name says.
 
+use std::borrow::Cow;
+
 use crate::model::envoy::Owner;
 
-/// Namespace and name of an owner; either may be empty.
+/// Namespace and name of an owner; either may be empty. Borrowed from the resource: there are a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Belongs {
+pub struct Belongs<'a> {
     /// Kubernetes namespace, or the like.
-    pub namespace: String,
+    pub namespace: Cow<'a, str>,
     /// Service, route or other owner.
-    pub owner: String,
+    pub owner: Cow<'a, str>,
 }
 
 /// The owner from metadata, else from the name's structure.
@@ -17,20 +19,20 @@ pub struct Belongs {
 /// (`namespace/service/port/hash`), Envoy Gateway (`httproute/namespace/name/rule/0`, `namespace/gateway/listener`),
 /// kgateway (`kube_namespace_name_port`), Gloo (`name_namespace`), OSM (`namespace/service|port`), Consul
 /// (`name.namespace.dc.internal.trust-domain`).
-pub fn belongs(name: &str, metadata: Option<&Owner>) -> Belongs {
+pub fn belongs<'a>(name: &'a str, metadata: Option<&'a Owner>) -> Belongs<'a> {
     if let Some(o) = metadata
         && (!o.namespace.is_empty() || !o.name.is_empty())
     {
-        return Belongs { namespace: o.namespace.to_string(), owner: o.name.to_string() };
+        return of(&o.namespace, &o.name);
     }
     by_name(name)
 }
 
-fn of(namespace: &str, owner: &str) -> Belongs {
-    Belongs { namespace: namespace.to_owned(), owner: owner.to_owned() }
+fn of<'a>(namespace: &'a str, owner: &'a str) -> Belongs<'a> {
+    Belongs { namespace: Cow::Borrowed(namespace), owner: Cow::Borrowed(owner) }
 }
 
-fn by_name(name: &str) -> Belongs {
+fn by_name(name: &str) -> Belongs<'_> {
     // Istio clusters
     if let Some(host) = name.strip_prefix("outbound|").and_then(|r| r.splitn(3, '|').nth(2)) {
         return by_host(host);
@@ -41,8 +43,13 @@ fn by_name(name: &str) -> Belongs {
     if let Some(host) = name.strip_prefix("outbound_.").and_then(|r| r.split("_.").nth(2)) {
         return by_host(host);
     }
-    let parts: Vec<&str> = name.split('/').collect();
-    match parts.as_slice() {
+    let mut parts = [""; 4];
+    let mut n = 0;
+    for part in name.split('/').take(4) {
+        parts[n] = part;
+        n += 1;
+    }
+    match &parts[..n] {
         // Envoy Gateway: kind/namespace/name/rule/N, or a tcp/udp/tls/grpc route
         [kind, namespace, owner, ..] if kind.ends_with("route") => return of(namespace, owner),
         // OSM: namespace/service|port|local
@@ -57,7 +64,7 @@ fn by_name(name: &str) -> Belongs {
     if let Some(rest) = name.strip_prefix("kube_") {
         let p: Vec<&str> = rest.split('_').collect();
         if p.len() >= 3 {
-            return of(p[0], &p[1..p.len() - 1].join("_"));
+            return Belongs { namespace: Cow::Borrowed(p[0]), owner: Cow::Owned(p[1..p.len() - 1].join("_")) };
         }
     }
     if let Some((owner, namespace)) = name.rsplit_once('_')
@@ -78,15 +85,16 @@ fn by_name(name: &str) -> Belongs {
 }
 
 /// `name.namespace.svc…` with an optional port.
-fn by_host(host: &str) -> Belongs {
+fn by_host(host: &str) -> Belongs<'_> {
     let bare =
         host.rsplit_once(':').map_or(host, |(h, port)| if port.bytes().all(|b| b.is_ascii_digit()) { h } else { host });
-    let p: Vec<&str> = bare.split('.').collect();
-    if let Some(i) = p.iter().position(|s| *s == "svc")
-        && i >= 2
-    {
-        // a headless pod's own name stands in front of the service's
-        return of(p[i - 1], p[i - 2]);
+    // a headless pod's own name stands in front of the service's
+    let (mut before, mut last) = ("", "");
+    for part in bare.split('.') {
+        if part == "svc" && !before.is_empty() {
+            return of(last, before);
+        }
+        (before, last) = (last, part);
     }
     of("", bare)
 }

@@ -8,17 +8,29 @@ use crate::model::problem::{Loss, Problem};
 use crate::model::size::size;
 use crate::model::source::Span;
 
+/// Uptime from which on "no traffic" means something, in seconds.
+const MIN_UPTIME_S: u64 = 600;
+
+/// Clusters that Istio makes in every proxy and routes to by its own filters.
+const BUILT_IN: [&str; 5] = [
+    "BlackHoleCluster",
+    "PassthroughCluster",
+    "InboundPassthroughCluster",
+    "InboundPassthroughClusterIpv4",
+    "InboundPassthroughClusterIpv6",
+];
+
 /// Places listed per finding.
 const MAX_EVIDENCE: usize = 5;
 
 /// Findings about the run as a whole.
 pub(super) fn of_the_run(problems: &[Problem]) -> Vec<Finding> {
     let mut out = Vec::new();
-    for (code, loss, title) in [
-        ("MD103", Loss::Part, "the report is partial: an input is damaged or ends early"),
-        ("MD105", Loss::Resource, "resources that cannot be read were left out"),
+    for (code, losses, title) in [
+        ("MD103", &[Loss::Part, Loss::Whole][..], "the report is partial: an input is missing, damaged or cut off"),
+        ("MD105", &[Loss::Resource], "resources that cannot be read were left out"),
     ] {
-        let list: Vec<&Problem> = problems.iter().filter(|p| p.loss == loss).collect();
+        let list: Vec<&Problem> = problems.iter().filter(|p| losses.contains(&p.loss)).collect();
         if list.is_empty() {
             continue;
         }
@@ -143,7 +155,7 @@ impl<'a> Rules<'a> {
                 .unknown
                 .iter()
                 .map(|u| {
-                    self.evidence(format!("{} ({}, {} of JSON)", u.type_name, times(u.count), size(u.bytes)), u.span)
+                    self.evidence(format!("{} ({}, {} bytes of JSON)", u.type_name, times(u.count), u.bytes), u.span)
                 })
                 .collect();
             let title = format!("{} of unknown type, priced by size", count(p.unknown.len(), "section"));
@@ -196,7 +208,7 @@ impl<'a> Rules<'a> {
         }
         if let Some(n @ 1..) = d.tls_contexts_unexplained {
             let title = format!("/certs lists {} more than the shown resources have", count(n as usize, "TLS context"));
-            self.add("MD203", Severity::Warn, title, vec![], 0, "they are held by draining generations: see MD201");
+            self.add("MD203", Severity::Warn, title, vec![], 0, "draining generations hold them: give /stats to count those, push less often, or move certificates to SDS");
         }
         if let Some(n @ 1..) = d.filter_chains_implied {
             let title =
@@ -238,10 +250,12 @@ impl<'a> Rules<'a> {
 
     fn rejected_and_warming(&mut self) {
         let p = self.c.proxy;
+        // one bad listener gives two entries: a named one and a nameless one
+        let mut seen = std::collections::HashSet::new();
         let rejected: Vec<Evidence> = p
             .listeners
             .iter()
-            .filter(|l| l.meta.state == State::Error)
+            .filter(|l| l.meta.state == State::Error && seen.insert((&l.meta.name, &l.error)))
             .map(|l| {
                 let name = if l.meta.name.is_empty() { "(no name)" } else { &l.meta.name };
                 let details = l.error.as_deref().unwrap_or("");
@@ -262,7 +276,11 @@ impl<'a> Rules<'a> {
             for (manager, targets) in p.init_targets.iter().flatten() {
                 places.push(Self::plain(format!("{manager} waits for {}", targets.join(", "))));
             }
-            self.add("MD210", Severity::Warn, title, places, 0, "see /init_dump for what they wait for");
+            let fix = match p.init_targets {
+                Some(_) => "see that the control plane sends what they wait for, and that it can be reached",
+                None => "give /init_dump too: it names what they wait for",
+            };
+            self.add("MD210", Severity::Warn, title, places, 0, fix);
         }
     }
 
@@ -272,7 +290,10 @@ impl<'a> Rules<'a> {
             let priced = self.c.priced;
             priced.clusters[*i].bytes + priced.inline_endpoints[*i].bytes
         };
-        if let Some(stats) = p.stats.as_ref().filter(|s| !s.cluster_traffic.is_empty()) {
+        // silence right after the start says nothing
+        let uptime = p.server_info.as_ref().and_then(|s| s.uptime_s);
+        let long_enough = uptime.is_none_or(|s| s >= MIN_UPTIME_S);
+        if let Some(stats) = p.stats.as_ref().filter(|s| long_enough && !s.cluster_traffic.is_empty()) {
             let traffic: std::collections::HashMap<&str, u64> =
                 stats.cluster_traffic.iter().map(|(n, t)| (&**n, *t)).collect();
             let name = |i: usize| {
@@ -283,8 +304,7 @@ impl<'a> Rules<'a> {
                 .filter(|i| p.clusters[*i].meta.state == State::Active && traffic.get(&*name(*i)) == Some(&0))
                 .collect();
             if !idle.is_empty() && idle.len() * 10 >= p.clusters.len() {
-                let since = p.server_info.as_ref().and_then(|s| s.uptime_s);
-                let since = since.map_or(String::new(), |s| format!(" since start ({})", duration(s)));
+                let since = uptime.map_or(String::new(), |s| format!(" since start ({})", duration(s)));
                 let title = format!("{} of {} saw no traffic{since}", idle.len(), count(p.clusters.len(), "cluster"));
                 let bytes = idle.iter().map(|i| g.cluster_retained[*i]).sum();
                 let places = self.metas(idle.iter().map(|i| &p.clusters[*i].meta));
@@ -292,8 +312,12 @@ impl<'a> Rules<'a> {
                 self.add("MD301", Severity::Warn, title, places, bytes, fix);
             }
         }
-        if !g.dead_clusters.is_empty() {
-            let mut dead = g.dead_clusters.clone();
+        if self.c.incomplete {
+            return;
+        }
+        let built_in = |i: &usize| BUILT_IN.contains(&&*p.clusters[*i].meta.name);
+        let mut dead: Vec<usize> = g.dead_clusters.iter().copied().filter(|i| !built_in(i)).collect();
+        if !dead.is_empty() {
             dead.sort_by_key(|i| std::cmp::Reverse(cluster_bytes(i)));
             let bytes = dead.iter().map(|i| g.cluster_retained[*i]).sum();
             let title = format!("{} that no route, filter or listener reaches", count(dead.len(), "cluster"));
@@ -304,7 +328,7 @@ impl<'a> Rules<'a> {
             let bytes = g.dead_tables.iter().map(|i| g.table_retained[*i]).sum();
             let title = format!("{} that no listener names", count(g.dead_tables.len(), "route table"));
             let places = self.metas(g.dead_tables.iter().map(|i| &p.route_tables[*i].meta));
-            let fix = "they are pinned by draining generations, or their listener is missing from the evidence";
+            let fix = "wait for draining to end, since nothing else pins them; or see whether their listener is missing from the dump";
             self.add("MD303", Severity::Warn, title, places, bytes, fix);
         }
         if !g.dead_secrets.is_empty() {
@@ -315,7 +339,10 @@ impl<'a> Rules<'a> {
         }
         if !g.orphan_endpoint_sets.is_empty() {
             let bytes = g.orphan_endpoint_sets.iter().map(|i| self.c.priced.endpoint_sets[*i].bytes).sum();
-            let title = format!("{} without their cluster", count(g.orphan_endpoint_sets.len(), "endpoint set"));
+            let title = format!(
+                "{} of clusters that the dump does not have",
+                count(g.orphan_endpoint_sets.len(), "endpoint set")
+            );
             let places = self.metas(g.orphan_endpoint_sets.iter().map(|i| &p.endpoint_sets[*i].meta));
             self.add("MD306", Severity::Note, title, places, bytes, "check that the dump is whole");
         }
@@ -325,7 +352,7 @@ impl<'a> Rules<'a> {
         // short strings are not worth a line
         let worth: Vec<_> = repeated_payloads(self.c.proxy)
             .into_iter()
-            .filter(|r| u64::from(r.payload.len_bytes) * (r.copies - 1) >= 16 * 1024)
+            .filter(|r| u64::from(r.payload.len_bytes) * (r.copies - 1) >= 4 * 1024)
             .collect();
         if !worth.is_empty() {
             let total: u64 = worth.iter().map(|r| u64::from(r.payload.len_bytes) * (r.copies - 1)).sum();
@@ -343,11 +370,7 @@ impl<'a> Rules<'a> {
                     self.evidence(format!("{what} of {size}, {} copies", r.copies), r.first)
                 })
                 .collect();
-            let title = format!(
-                "{} in several copies; one copy would save {} of text",
-                count(worth.len(), "payload"),
-                size(total)
-            );
+            let title = format!("{} in several copies each", count(worth.len(), "payload"));
             let fix = "certificates over SDS, one shared Wasm VM, Lua and Wasm code over ECDS or from a file";
             self.add("MD307", Severity::Warn, title, places, total, fix);
         }

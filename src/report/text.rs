@@ -322,7 +322,7 @@ fn fleet(out: &mut String, a: &Analysis, proxies: &[ProxyReport], width: usize) 
         let d = f.allocated;
         let _ = writeln!(
             out,
-            "{b}{} PROXIES, ESTIMATED ALLOCATED {}{b:#}   each {} (min {}, p90 {}, max {})   model {}",
+            "{b}{} PROXIES, ESTIMATED ALLOCATED {}{b:#}   median {} (min {}, p90 {}, max {})   model {}",
             f.proxies,
             size(d.total),
             size(d.p50),
@@ -412,8 +412,14 @@ fn findings(out: &mut String, a: &Analysis, width: usize) {
                     (None, Some(o)) => format!("  (byte {o})"),
                     _ => String::new(),
                 };
-                let text = fit(&e.text, width.saturating_sub(10 + place.len()).max(40));
-                let _ = writeln!(out, "        {text}{place}");
+                if e.text.contains(": ") {
+                    // a reason: its end matters as much as its start
+                    let text = wrap(&format!("        {}{place}", clean(&e.text)), width, 10);
+                    let _ = writeln!(out, "{text}");
+                } else {
+                    let text = fit(&e.text, width.saturating_sub(8 + place.len()).max(40));
+                    let _ = writeln!(out, "        {text}{place}");
+                }
             }
         }
         if f.evidence_omitted > 0 {
@@ -452,7 +458,11 @@ fn grouped(out: &mut String, all: &[Finding], width: usize) {
         seen.push(f.code);
         let same: Vec<&Finding> = all.iter().filter(|x| x.code == f.code).collect();
         let saved: u64 = same.iter().map(|x| x.saved_bytes).sum();
-        let saves = if saved > 0 { format!("  saves {} in all", size(saved)) } else { String::new() };
+        let saves = if saved > 0 {
+            format!("  saves {}{}", size(saved), if same.len() > 1 { " in all" } else { "" })
+        } else {
+            String::new()
+        };
         let place = if f.proxy.is_empty() {
             String::new()
         } else if same.len() == 1 {
