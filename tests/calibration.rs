@@ -7,19 +7,24 @@ use std::process::Command;
 use meshdump::cost::envoy::{Version, measured_releases};
 use meshdump::lab::{self, Measurement, Workload, mixes};
 
+#[expect(clippy::print_stderr, reason = "a skipped test says why, and the figures belong into the log")]
+fn note(line: &str) {
+    eprintln!("{line}");
+}
+
 /// The Envoy to test with, if it is of a release that has a table. CI must have one.
 fn envoy() -> Option<(PathBuf, String)> {
     let path = std::env::var_os("MESHDUMP_ENVOY").map_or_else(|| PathBuf::from("envoy"), PathBuf::from);
     let ci = std::env::var_os("CI").is_some_and(|v| v == "true");
     let Ok((version, _)) = lab::version(&path) else {
         assert!(!ci, "CI must have an Envoy: set MESHDUMP_ENVOY");
-        eprintln!("skipped: no Envoy ({} does not run; set MESHDUMP_ENVOY)", path.display());
+        note(&format!("skipped: no Envoy ({} does not run; set MESHDUMP_ENVOY)", path.display()));
         return None;
     };
     let same = |release: &str| Version::parse(release) == Version::parse(&version);
     if !measured_releases().iter().any(|(release, _)| same(release)) {
         assert!(!ci, "CI must have an Envoy of a measured release, not {version}");
-        eprintln!("skipped: Envoy {version} has no price table");
+        note(&format!("skipped: Envoy {version} has no price table"));
         return None;
     }
     Some((path, version))
@@ -62,7 +67,12 @@ fn the_price_tables_fit_this_envoy() {
         let memory = analyze(folder.path(), &run);
         let get = |key: &str| memory["allocated"][key].as_f64().unwrap();
         let error = (get("bytes") - measured) / (measured - idle);
-        eprintln!("{:<40} measured {measured} predicted {} error {:+.2} %", workload.name, get("bytes"), error * 100.0);
+        note(&format!(
+            "{:<40} measured {measured} predicted {} error {:+.2} %",
+            workload.name,
+            get("bytes"),
+            error * 100.0
+        ));
         assert!(error.abs() <= 0.10, "{}: error {:.1} %", workload.name, error * 100.0);
         assert!((get("low")..=get("high")).contains(&measured), "{}: outside the bounds", workload.name);
         let resident = memory["resident"]["bytes"].as_f64().unwrap();

@@ -1644,7 +1644,7 @@ fn routes(d: &mut Design) {
     }
     d.add("route/istio", 2, |w| {
         common(w);
-        w.routes[0] = table("shared", (0..200).map(|i| istio_vhost(i)).collect());
+        w.routes[0] = table("shared", (0..200).map(istio_vhost).collect());
         w.listeners.push(listener("main", vec![chain(vec![hcm("shared", rds("shared"), vec![], json!({}))])]));
     });
 }

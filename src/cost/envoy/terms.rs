@@ -371,6 +371,8 @@ impl<'a> Walk<'a, '_> {
                 self.put(Item::Endpoints(e), "endpoints.arena_bytes", arena_bytes(set.hosts, set.meta.weight));
                 (set.hosts, Item::Endpoints(e))
             }
+            // hosts written into the cluster: the dump lists them apart too, and they are charged there
+            (_, Some(&e)) => (c.inline_hosts, Item::Endpoints(e)),
             _ => (c.inline_hosts, Item::InlineEndpoints(i)),
         };
         self.hosts(host_item, c, hosts, deferred);
