@@ -1,12 +1,12 @@
 //! `meshdump calibrate`: measures an Envoy build on loopback and fits the price table of `cost::envoy` to it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::{Exit, Failure};
-use crate::lab::{self, Measurement, Workload};
+use crate::lab::{self, Workload};
 
 /// Measure an Envoy build on loopback and fit the price table to it.
 #[derive(Debug, Args)]
@@ -52,11 +52,11 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
     if let (Some(keep), Some(path)) = (&args.keep, &args.accuracy) {
         let text = lab::accuracy::markdown(keep, &crate::cost::envoy::measured_releases())
             .map_err(|e| Failure::new(Exit::Input, e.to_string()))?;
-        std::fs::write(path, text)
+        lab::write(path, text)
             .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))?;
     }
     if let (Some(keep), Some(table), true) = (&args.keep, &args.table, args.validate) {
-        let text = std::fs::read_to_string(table)
+        let text = lab::read_text(table)
             .map_err(|e| Failure::new(Exit::Input, format!("cannot read {}: {e}", table.display())))?;
         let file: crate::cost::envoy::TableFile =
             serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Input, format!("{}: {e}", table.display())))?;
@@ -106,7 +106,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
                 .iter()
                 .map(|(name, measured, predicted)| format!("{name}\t{measured:.0}\t{predicted:.0}\n"))
                 .collect();
-            std::fs::write(errors, lines)
+            lab::write(errors, lines)
                 .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", errors.display())))?;
         }
         note(&format!(
@@ -118,7 +118,7 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
             r.worst * 100.0
         ));
         let text = serde_json::to_string_pretty(&file).map_err(|e| Failure::new(Exit::Output, e.to_string()))?;
-        std::fs::write(table, text + "\n")
+        lab::write(table, text + "\n")
             .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", table.display())))?;
     }
     Ok(Exit::Ok)
@@ -148,7 +148,7 @@ fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
                     m.reading.stats
                 ));
                 if let Some(folder) = folder {
-                    save(&folder, workload, &m)
+                    m.save(&folder, workload.workers)
                         .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", folder.display())))?;
                 }
             }
@@ -166,21 +166,6 @@ fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
 
 fn folder_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.=".contains(c) { c } else { '_' }).collect()
-}
-
-fn save(folder: &Path, workload: &Workload, m: &Measurement) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("config_dump.json"), &m.config_dump)?;
-    std::fs::write(folder.join("server_info.json"), &m.server_info)?;
-    std::fs::write(folder.join("stats.txt"), m.stats.join("\n"))?;
-    let r = &m.reading;
-    std::fs::write(
-        folder.join("run.json"),
-        serde_json::json!({"name": workload.name, "workers": workload.workers, "allocated": r.allocated, "heap_size": r.heap_size,
-            "physical": r.physical, "anonymous": r.resident_anonymous, "resident": r.resident, "stats": r.stats})
-        .to_string(),
-    )?;
-    std::fs::write(folder.join("memory.json"), &m.memory)
 }
 
 /// Progress and results go to stderr: stdout is for data.

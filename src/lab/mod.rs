@@ -17,7 +17,7 @@ mod workload;
 pub use ads::{Ads, Seen};
 pub use codec::{TYPE_PREFIX, any, resource_name};
 pub use envoy::{EnvoyProcess, Launch, Reading, bootstrap, version};
-pub use workload::{Measurement, Workload};
+pub use workload::{Measurement, Workload, read_text, write};
 
 /// Why a run of the lab failed.
 #[derive(Debug, thiserror::Error)]

@@ -103,6 +103,41 @@ impl Workload {
     }
 }
 
+impl Measurement {
+    /// Keeps the evidence of the run in `folder`, in the files that [`super::fit::read_runs`] reads; `memory.json` last,
+    /// as the mark of a complete run.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, folder: &Path, workers: u32) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let r = &self.reading;
+        let run = serde_json::json!({"name": self.name, "workers": workers, "allocated": r.allocated, "heap_size": r.heap_size,
+            "physical": r.physical, "anonymous": r.resident_anonymous, "resident": r.resident, "stats": r.stats});
+        std::fs::write(folder.join("config_dump.json"), &self.config_dump)?;
+        std::fs::write(folder.join("server_info.json"), &self.server_info)?;
+        std::fs::write(folder.join("stats.txt"), self.stats.join("\n"))?;
+        std::fs::write(folder.join("run.json"), run.to_string())?;
+        std::fs::write(folder.join("memory.json"), &self.memory)
+    }
+}
+
+/// Writes a result of the lab (a table, a document) to a file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: impl AsRef<Path>, text: impl AsRef<[u8]>) -> std::io::Result<()> {
+    std::fs::write(path, text)
+}
+
+/// Reads a file the lab wrote.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

@@ -8,7 +8,9 @@ pub mod stats;
 mod table;
 pub mod terms;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::cost::Estimate;
 use crate::model::envoy::{Proxy, State};
@@ -186,8 +188,14 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let table = table(settings.version);
     let mut raw: HashMap<Item, Raw> = HashMap::new();
     let mut unmeasured = BTreeSet::new();
+    // the terms of one item come in a row
+    let mut current = (Item::Base, Raw::default());
     walk(proxy, settings.concurrency, table, &mut |item, term, amount| {
-        let entry = raw.entry(item).or_default();
+        if item != current.0 {
+            let (before, sum) = std::mem::replace(&mut current, (item, Raw::default()));
+            *raw.entry(before).or_default() += sum;
+        }
+        let entry = &mut current.1;
         match table.price(term) {
             Some(price) => entry.measured += price * amount,
             None => {
@@ -202,6 +210,7 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
             }
         }
     });
+    *raw.entry(current.0).or_default() += current.1;
     let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
     let percent = MEASURED + u64::from(distance.min(10)) * 2;
     let idle = IDLE + u64::from(distance.min(10)) * 2;
@@ -258,6 +267,13 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
 struct Raw {
     measured: f64,
     by_size: f64,
+}
+
+impl std::ops::AddAssign for Raw {
+    fn add_assign(&mut self, o: Self) {
+        self.measured += o.measured;
+        self.by_size += o.by_size;
+    }
 }
 
 impl Raw {

@@ -1,8 +1,9 @@
 //! The calibration table of one Envoy version: prices and stat families, as measured by the lab.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::Version;
@@ -112,7 +113,7 @@ impl Table {
     }
 
     /// The families alone, for the lab, which fits the prices.
-    pub fn of_families(families: HashMap<String, Family>) -> Self {
-        Self { families, ..Self::default() }
+    pub fn of_families(families: impl IntoIterator<Item = (String, Family)>) -> Self {
+        Self { families: families.into_iter().collect(), ..Self::default() }
     }
 }

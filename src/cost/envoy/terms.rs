@@ -9,7 +9,7 @@
 //! bundles and inline route tables are named as often as they are built. Mechanisms and their sources are in
 //! `docs/accuracy.md`.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::stats::{Kept, Matcher};
 use super::table::Table;
@@ -149,7 +149,8 @@ struct Walk<'a, 's> {
     deferred_clusters: bool,
     routes_listed: bool,
     seen: HashSet<(&'static str, String)>,
-    kept_stats: HashMap<(String, String), Kept>,
+    /// By family and name.
+    kept_stats: HashMap<String, HashMap<String, Kept>>,
     seen_vms: HashSet<(String, u64)>,
     /// Kind and decoded bytes of the payload of each secret.
     secrets: HashMap<&'a str, (SecretKind, f64)>,
@@ -191,11 +192,13 @@ impl<'a> Walk<'a, '_> {
     /// a reference in its own maps.
     fn stats(&mut self, item: Item, family: &str, name: &str) {
         let Some(f) = self.table.family(family) else { return };
-        let key = (family.to_owned(), name.to_owned());
-        let known = self.kept_stats.get(&key).copied();
+        let known = self.kept_stats.get(family).and_then(|names| names.get(name)).copied();
         let k = known.unwrap_or_else(|| self.matcher.keep(f, name));
         if known.is_none() {
-            self.kept_stats.insert(key, k);
+            match self.kept_stats.get_mut(family) {
+                Some(names) => names.insert(name.to_owned(), k),
+                None => self.kept_stats.entry(family.to_owned()).or_default().insert(name.to_owned(), k),
+            };
             self.kept(item, family, k);
         } else {
             self.put(item, "stat.refused", f64::from(k.refused));
