@@ -16,7 +16,7 @@ use crate::cost::Estimate;
 use crate::model::envoy::{Proxy, State};
 
 pub use table::{Residual, Table, TableFile};
-pub use terms::{Item, compiled_regexes, outside, walk};
+pub use terms::{Half, Item, compiled_regexes, outside, walk, walk_half};
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,31 +186,12 @@ pub fn measured_releases() -> Vec<(String, f64)> {
 /// Prices every resource of `proxy`.
 pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let table = table(settings.version);
-    let mut raw: HashMap<Item, Raw> = HashMap::new();
-    let mut unmeasured = BTreeSet::new();
-    // the terms of one item come in a row
-    let mut current = (Item::Base, Raw::default());
-    walk(proxy, settings.concurrency, table, &mut |item, term, amount| {
-        if item != current.0 {
-            let (before, sum) = std::mem::replace(&mut current, (item, Raw::default()));
-            *raw.entry(before).or_default() += sum;
-        }
-        let entry = &mut current.1;
-        match table.price(term) {
-            Some(price) => entry.measured += price * amount,
-            None => {
-                if let Some((class, kind)) = term.split_once(':')
-                    && let Some(usual) = table.price(&format!("{class}:other"))
-                {
-                    entry.by_size += usual * amount;
-                    if !class.contains('.') {
-                        unmeasured.insert(kind.to_owned());
-                    }
-                }
-            }
-        }
-    });
-    *raw.entry(current.0).or_default() += current.1;
+    let half = |half| raw_half(proxy, settings.concurrency, table, half);
+    let ((mut raw, mut unmeasured), (rest, more)) = rayon::join(|| half(Half::Clusters), || half(Half::Rest));
+    for (item, sum) in rest {
+        *raw.entry(item).or_default() += sum;
+    }
+    unmeasured.extend(more);
     let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
     let percent = MEASURED + u64::from(distance.min(10)) * 2;
     let idle = IDLE + u64::from(distance.min(10)) * 2;
@@ -260,6 +241,62 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let anonymous = (fixed + per("resident.allocated") * allocated.bytes as f64 + threads_outside).round() as u64;
     out.resident = Estimate::within(anonymous, RESIDENT);
     out
+}
+
+/// Prices by the address of the term's text. Terms are mostly literals, named millions of times for a large proxy; the
+/// text is compared all the same, so an address that is used again does no harm.
+struct Lookup<'t> {
+    table: &'t Table,
+    slots: Vec<Option<(usize, &'t str, f64)>>,
+}
+
+impl<'t> Lookup<'t> {
+    const SLOTS: usize = 1024;
+
+    fn new(table: &'t Table) -> Self {
+        Self { table, slots: vec![None; Self::SLOTS] }
+    }
+
+    fn price(&mut self, term: &str) -> Option<f64> {
+        let address = term.as_ptr() as usize;
+        let slot = &mut self.slots[(address ^ (address >> 10) ^ term.len()) % Self::SLOTS];
+        match slot {
+            Some((a, name, price)) if *a == address && *name == term => Some(*price),
+            _ => {
+                let (name, price) = self.table.entry(term)?;
+                *slot = Some((address, name, price));
+                Some(price)
+            }
+        }
+    }
+}
+
+/// The sums of one half of a proxy, and the kinds in it that were never measured.
+fn raw_half(proxy: &Proxy, workers: u32, table: &Table, half: Half) -> (HashMap<Item, Raw>, BTreeSet<String>) {
+    let mut raw: HashMap<Item, Raw> = HashMap::new();
+    let mut unmeasured = BTreeSet::new();
+    let mut lookup = Lookup::new(table);
+    // the terms of one item come in a row
+    let mut current = (Item::Base, Raw::default());
+    walk_half(proxy, workers, table, half, &mut |item, term, amount| {
+        if item != current.0 {
+            let (before, sum) = std::mem::replace(&mut current, (item, Raw::default()));
+            *raw.entry(before).or_default() += sum;
+        }
+        let entry = &mut current.1;
+        if let Some(price) = lookup.price(term) {
+            entry.measured += price * amount;
+        } else if let Some((class, kind)) = term.split_once(':')
+            && let Some(usual) = table.price(&format!("{class}:other"))
+        {
+            entry.by_size += usual * amount;
+            if !class.contains('.') {
+                unmeasured.insert(kind.to_owned());
+            }
+        }
+    });
+    *raw.entry(current.0).or_default() += current.1;
+    (raw, unmeasured)
 }
 
 /// Bytes of one item before rounding.

@@ -107,6 +107,11 @@ impl Table {
         self.prices.get(term).copied()
     }
 
+    /// The price of a term with the table's own copy of its name.
+    pub(super) fn entry(&self, term: &str) -> Option<(&str, f64)> {
+        self.prices.get_key_value(term).map(|(name, price)| (name.as_str(), *price))
+    }
+
     /// A family of stats; empty when unknown.
     pub fn family(&self, name: &str) -> Option<&Family> {
         self.families.get(name)

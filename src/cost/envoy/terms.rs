@@ -55,8 +55,23 @@ pub enum Item {
 /// Takes `(item, term, amount)`.
 pub type Sink<'a> = dyn FnMut(Item, &str, f64) + 'a;
 
+/// The two halves of a proxy. They name no stat of each other and can be walked side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// Clusters and their endpoints.
+    Clusters,
+    /// Everything else.
+    Rest,
+}
+
 /// Goes over `proxy` and names its terms. `workers` is Envoy's concurrency; `table` gives the stat families.
 pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
+    walk_half(proxy, workers, table, Half::Rest, sink);
+    walk_half(proxy, workers, table, Half::Clusters, sink);
+}
+
+/// [`walk`] over one half.
+pub fn walk_half(proxy: &Proxy, workers: u32, table: &Table, half: Half, sink: &mut Sink<'_>) {
     let config = proxy.bootstrap.as_ref().map(|b| &b.stats);
     let mut walk = Walk {
         proxy,
@@ -73,7 +88,11 @@ pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
         secrets: HashMap::new(),
         sink,
     };
-    walk.all();
+    walk.secrets();
+    match half {
+        Half::Clusters => walk.clusters(),
+        Half::Rest => walk.rest(),
+    }
 }
 
 /// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
@@ -211,7 +230,25 @@ impl<'a> Walk<'a, '_> {
         self.seen.insert((what, key.to_owned()))
     }
 
-    fn all(&mut self) {
+    fn secrets(&mut self) {
+        for secret in &self.proxy.secrets {
+            let bytes: f64 = secret.payloads.iter().map(|x| decoded(x.len_bytes, x.base64)).sum();
+            self.secrets.insert(&secret.meta.name, (secret.kind, bytes));
+        }
+    }
+
+    fn clusters(&mut self) {
+        let p = self.proxy;
+        let mut hosts: HashMap<&str, usize> = HashMap::new();
+        for (i, e) in p.endpoint_sets.iter().enumerate() {
+            hosts.insert(&e.meta.name, i);
+        }
+        for (i, c) in p.clusters.iter().enumerate() {
+            self.cluster(i, c, &hosts);
+        }
+    }
+
+    fn rest(&mut self) {
         let p = self.proxy;
         self.put(Item::Base, "base", 1.0);
         self.put(Item::Base, "base.worker", self.workers);
@@ -220,18 +257,7 @@ impl<'a> Walk<'a, '_> {
             self.weight(Item::Bootstrap, &BOOTSTRAP, b.meta.weight);
             self.put(Item::Bootstrap, "bootstrap.tag", f64::from(b.stats.stats_tags));
         }
-        for secret in &p.secrets {
-            let bytes: f64 = secret.payloads.iter().map(|x| decoded(x.len_bytes, x.base64)).sum();
-            self.secrets.insert(&secret.meta.name, (secret.kind, bytes));
-        }
         self.subscriptions();
-        let mut hosts: HashMap<&str, usize> = HashMap::new();
-        for (i, e) in p.endpoint_sets.iter().enumerate() {
-            hosts.insert(&e.meta.name, i);
-        }
-        for (i, c) in p.clusters.iter().enumerate() {
-            self.cluster(i, c, &hosts);
-        }
         for (i, l) in p.listeners.iter().enumerate() {
             self.listener(i, l);
         }
