@@ -10,6 +10,7 @@
 //! `docs/accuracy.md`.
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::stats::{Kept, Matcher};
 use super::table::Table;
@@ -83,7 +84,7 @@ pub fn walk_half(proxy: &Proxy, workers: u32, table: &Table, half: Half, sink: &
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
         seen: HashSet::new(),
-        kept_stats: HashMap::new(),
+        kept_stats: HashMap::with_capacity(proxy.clusters.len() * 4),
         seen_vms: HashSet::new(),
         secrets: HashMap::new(),
         sink,
@@ -168,8 +169,8 @@ struct Walk<'a, 's> {
     deferred_clusters: bool,
     routes_listed: bool,
     seen: HashSet<(&'static str, String)>,
-    /// By family and name.
-    kept_stats: HashMap<String, HashMap<String, Kept>>,
+    /// By a hash of family and name: there are half a dozen per cluster, and only "seen before?" is asked.
+    kept_stats: HashMap<u64, Kept>,
     seen_vms: HashSet<(String, u64)>,
     /// Kind and decoded bytes of the payload of each secret.
     secrets: HashMap<&'a str, (SecretKind, f64)>,
@@ -211,13 +212,11 @@ impl<'a> Walk<'a, '_> {
     /// a reference in its own maps.
     fn stats(&mut self, item: Item, family: &str, name: &str) {
         let Some(f) = self.table.family(family) else { return };
-        let known = self.kept_stats.get(family).and_then(|names| names.get(name)).copied();
+        let key = xxh3_64_with_seed(name.as_bytes(), xxh3_64(family.as_bytes()));
+        let known = self.kept_stats.get(&key).copied();
         let k = known.unwrap_or_else(|| self.matcher.keep(f, name));
         if known.is_none() {
-            match self.kept_stats.get_mut(family) {
-                Some(names) => names.insert(name.to_owned(), k),
-                None => self.kept_stats.entry(family.to_owned()).or_default().insert(name.to_owned(), k),
-            };
+            self.kept_stats.insert(key, k);
             self.kept(item, family, k);
         } else {
             self.put(item, "stat.refused", f64::from(k.refused));
