@@ -11,12 +11,14 @@ pub mod terms;
 use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt};
+use rayon::prelude::*;
+use terms::{Part, walk_part};
 
 use crate::cost::Estimate;
 use crate::model::envoy::{Proxy, State};
 
 pub use table::{Residual, Table, TableFile};
-pub use terms::{Half, Item, compiled_regexes, outside, walk, walk_half};
+pub use terms::{Item, compiled_regexes, outside, walk};
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,12 +188,23 @@ pub fn measured_releases() -> Vec<(String, f64)> {
 /// Prices every resource of `proxy`.
 pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let table = table(settings.version);
-    let half = |half| raw_half(proxy, settings.concurrency, table, half);
-    let ((mut raw, mut unmeasured), (rest, more)) = rayon::join(|| half(Half::Clusters), || half(Half::Rest));
-    for (item, sum) in rest {
-        *raw.entry(item).or_default() += sum;
+    let parts: Vec<_> = terms::parts(proxy)
+        .par_iter()
+        .with_max_len(1)
+        .map(|part| raw_part(proxy, settings.concurrency, table, part))
+        .collect();
+    let mut raw: HashMap<Item, Raw> = HashMap::new();
+    let mut unmeasured = BTreeSet::new();
+    for (sums, kinds) in parts {
+        unmeasured.extend(kinds);
+        if raw.is_empty() {
+            raw = sums;
+            continue;
+        }
+        for (item, sum) in sums {
+            *raw.entry(item).or_default() += sum;
+        }
     }
-    unmeasured.extend(more);
     let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
     let percent = MEASURED + u64::from(distance.min(10)) * 2;
     let idle = IDLE + u64::from(distance.min(10)) * 2;
@@ -271,14 +284,14 @@ impl<'t> Lookup<'t> {
     }
 }
 
-/// The sums of one half of a proxy, and the kinds in it that were never measured.
-fn raw_half(proxy: &Proxy, workers: u32, table: &Table, half: Half) -> (HashMap<Item, Raw>, BTreeSet<String>) {
+/// The sums of one part of a proxy, and the kinds in it that were never measured.
+fn raw_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part) -> (HashMap<Item, Raw>, BTreeSet<String>) {
     let mut raw: HashMap<Item, Raw> = HashMap::new();
     let mut unmeasured = BTreeSet::new();
     let mut lookup = Lookup::new(table);
     // the terms of one item come in a row
     let mut current = (Item::Base, Raw::default());
-    walk_half(proxy, workers, table, half, &mut |item, term, amount| {
+    walk_part(proxy, workers, table, part, &mut |item, term, amount| {
         if item != current.0 {
             let (before, sum) = std::mem::replace(&mut current, (item, Raw::default()));
             *raw.entry(before).or_default() += sum;

@@ -8,6 +8,7 @@
 //! Shared things are named once: stats by full name, Wasm virtual machines by id and code, secrets. TLS contexts, CA
 //! bundles and inline route tables are named as often as they are built. Mechanisms and their sources are in
 //! `docs/accuracy.md`.
+use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -56,23 +57,33 @@ pub enum Item {
 /// Takes `(item, term, amount)`.
 pub type Sink<'a> = dyn FnMut(Item, &str, f64) + 'a;
 
-/// The two halves of a proxy. They name no stat of each other and can be walked side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
-    /// Clusters and their endpoints.
-    Clusters,
+/// A part of a proxy. Parts name no stat of each other and can be walked side by side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Some of the clusters, with their endpoints.
+    Clusters(Range<usize>),
     /// Everything else.
     Rest,
 }
 
-/// Goes over `proxy` and names its terms. `workers` is Envoy's concurrency; `table` gives the stat families.
-pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
-    walk_half(proxy, workers, table, Half::Rest, sink);
-    walk_half(proxy, workers, table, Half::Clusters, sink);
+/// The parts of `proxy`. Clusters are cut in two only when no two of them can share a stat: none is there twice (warming
+/// beside active), and none is counted under another's name.
+pub fn parts(proxy: &Proxy) -> Vec<Part> {
+    let n = proxy.clusters.len();
+    let apart = |c: &Cluster| matches!(c.meta.state, State::Static | State::Active) && c.alt_stat_name.is_empty();
+    // the rest is about a third of the work
+    let cut = if n >= 1000 && proxy.clusters.iter().all(apart) { n * 3 / 4 } else { n };
+    vec![Part::Clusters(0..cut), Part::Rest, Part::Clusters(cut..n)]
 }
 
-/// [`walk`] over one half.
-pub fn walk_half(proxy: &Proxy, workers: u32, table: &Table, half: Half, sink: &mut Sink<'_>) {
+/// Goes over `proxy` and names its terms. `workers` is Envoy's concurrency; `table` gives the stat families.
+pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
+    walk_part(proxy, workers, table, &Part::Rest, sink);
+    walk_part(proxy, workers, table, &Part::Clusters(0..proxy.clusters.len()), sink);
+}
+
+/// [`walk`] over one part.
+pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: &mut Sink<'_>) {
     let config = proxy.bootstrap.as_ref().map(|b| &b.stats);
     let mut walk = Walk {
         proxy,
@@ -84,15 +95,18 @@ pub fn walk_half(proxy: &Proxy, workers: u32, table: &Table, half: Half, sink: &
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
         seen: HashSet::new(),
-        kept_stats: HashMap::with_capacity(proxy.clusters.len() * 4),
+        kept_stats: HashMap::with_capacity(match part {
+            Part::Clusters(range) => range.len() * 4,
+            Part::Rest => 0,
+        }),
         seen_vms: HashSet::new(),
         secrets: HashMap::new(),
         sink,
     };
     walk.secrets();
-    match half {
-        Half::Clusters => walk.clusters(),
-        Half::Rest => walk.rest(),
+    match part {
+        Part::Clusters(range) => walk.clusters(range.clone()),
+        Part::Rest => walk.rest(),
     }
 }
 
@@ -236,14 +250,14 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn clusters(&mut self) {
+    fn clusters(&mut self, range: Range<usize>) {
         let p = self.proxy;
         let mut hosts: HashMap<&str, usize> = HashMap::new();
         for (i, e) in p.endpoint_sets.iter().enumerate() {
             hosts.insert(&e.meta.name, i);
         }
-        for (i, c) in p.clusters.iter().enumerate() {
-            self.cluster(i, c, &hosts);
+        for i in range {
+            self.cluster(i, &p.clusters[i], &hosts);
         }
     }
 
