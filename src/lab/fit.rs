@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::LabError;
-use crate::cost::envoy::stats::{Family, Kind};
 use crate::cost::envoy::{Residual, Table, TableFile, walk};
 use crate::evidence::config_dump;
 use crate::model::envoy::Proxy;
@@ -135,25 +134,6 @@ pub fn families(runs: &[Run]) -> BTreeMap<String, Vec<String>> {
 }
 
 fn table_of(families: &BTreeMap<String, Vec<String>>) -> Table {
-    let families = families
-        .iter()
-        .map(|(name, list)| {
-            let stats = list
-                .iter()
-                .filter_map(|line| {
-                    let (kind, name) = line.split_once(' ')?;
-                    let kind = match kind {
-                        "C" => Kind::Counter,
-                        "G" => Kind::Gauge,
-                        "H" => Kind::Histogram,
-                        _ => Kind::Text,
-                    };
-                    Some((kind, name.to_owned()))
-                })
-                .collect();
-            (name.clone(), Family { stats })
-        })
-        .collect::<HashMap<_, _>>();
     Table::of_families(families)
 }
 

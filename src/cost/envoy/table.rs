@@ -71,27 +71,7 @@ pub struct Table {
 impl Table {
     /// Builds the table from its file form. Unknown stat kinds are left out.
     pub fn new(file: &TableFile) -> Self {
-        let families = file
-            .stats
-            .iter()
-            .map(|(name, list)| {
-                let stats = list
-                    .iter()
-                    .filter_map(|line| {
-                        let (kind, name) = line.split_once(' ')?;
-                        let kind = match kind {
-                            "C" => Kind::Counter,
-                            "G" => Kind::Gauge,
-                            "H" => Kind::Histogram,
-                            "T" => Kind::Text,
-                            _ => return None,
-                        };
-                        Some((kind, name.to_owned()))
-                    })
-                    .collect();
-                (name.clone(), Family { stats })
-            })
-            .collect();
+        let families = families_of(&file.stats);
         Self {
             version: Version::parse(&file.envoy).unwrap_or_default(),
             release: file.envoy.clone(),
@@ -118,7 +98,31 @@ impl Table {
     }
 
     /// The families alone, for the lab, which fits the prices.
-    pub fn of_families(families: impl IntoIterator<Item = (String, Family)>) -> Self {
-        Self { families: families.into_iter().collect(), ..Self::default() }
+    pub fn of_families(stats: &BTreeMap<String, Vec<String>>) -> Self {
+        Self { families: families_of(stats), ..Self::default() }
     }
+}
+
+/// Stat families from their file form. Unknown stat kinds are left out.
+fn families_of(stats: &BTreeMap<String, Vec<String>>) -> HashMap<String, Family> {
+    stats
+        .iter()
+        .map(|(name, list)| {
+            let stats = list
+                .iter()
+                .filter_map(|line| {
+                    let (kind, name) = line.split_once(' ')?;
+                    let kind = match kind {
+                        "C" => Kind::Counter,
+                        "G" => Kind::Gauge,
+                        "H" => Kind::Histogram,
+                        "T" => Kind::Text,
+                        _ => return None,
+                    };
+                    Some((kind, name.to_owned()))
+                })
+                .collect();
+            (name.clone(), Family { stats })
+        })
+        .collect()
 }
