@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::cost::envoy::Priced;
+use crate::cost::envoy::{Priced, Settings};
 use crate::model::envoy::{Proxy, RouteSource, State, UnixMs};
 
 /// Old generations that are still alive.
@@ -75,6 +75,11 @@ fn tls_contexts(proxy: &Proxy) -> u64 {
     (chains + clusters) as u64
 }
 
+/// Envoy up to 1.12 lists every draining generation, and before 1.15 nothing is updated in place: its dump tells all.
+pub(super) fn dump_tells_all(proxy: &Proxy) -> bool {
+    Settings::of(proxy).version.is_some_and(|v| v.minor <= 12)
+}
+
 /// The three numbers of one proxy.
 pub(super) fn draining(proxy: &Proxy, priced: &Priced, unexplained: &[usize]) -> Draining {
     let stats = proxy.stats.as_ref();
@@ -87,10 +92,13 @@ pub(super) fn draining(proxy: &Proxy, priced: &Priced, unexplained: &[usize]) ->
         + unexplained.iter().map(|i| priced.route_tables[*i].total().bytes).sum::<u64>()
         + priced.hidden_draining.bytes;
     let mut needs = Vec::new();
-    if stats.is_none_or(|s| s.listeners_draining.is_none()) {
+    let old = dump_tells_all(proxy);
+    if !old && stats.is_none_or(|s| s.listeners_draining.is_none()) {
         needs.push("how many generations of one listener drain: the dump shows one per name (add /stats)");
     }
-    needs.push("in-place updates whose old generation removed no chain: no gauge counts them");
+    if !old {
+        needs.push("in-place updates whose old generation removed no chain: no gauge counts them");
+    }
     needs.push("clusters that were removed while requests still use their hosts");
     Draining {
         listeners_in_dump: shown.len() as u64,

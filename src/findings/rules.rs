@@ -1,6 +1,7 @@
 //! The rules for one proxy, in the order of their codes.
 
 use super::analysis::{Context, source};
+use super::draining;
 use super::similarity::{equal_chains, repeated_payloads};
 use super::{Evidence, Finding, Severity};
 use crate::model::envoy::{Discovery, Meta, Name, PayloadKind, State};
@@ -139,7 +140,7 @@ impl<'a> Rules<'a> {
         if p.expected_only {
             return;
         }
-        if p.stats.is_none() && !p.listeners.is_empty() {
+        if p.stats.is_none() && !p.listeners.is_empty() && !draining::dump_tells_all(p) {
             let fix = "save /stats beside the dump: curl -s localhost:15000/stats > stats.txt";
             let title = "draining numbers are lower bounds: no /stats beside the dump".to_owned();
             self.add("MD101", Severity::Note, title, vec![], 0, fix);
@@ -180,6 +181,7 @@ impl<'a> Rules<'a> {
                 Some(n) => {
                     format!("{} by the gauge, {} in the dump", count(n as usize, "draining listener"), shown.len())
                 }
+                None if draining::dump_tells_all(p) => count(shown.len(), "draining listener"),
                 None => format!("at least {} (the dump lists one per name)", count(shown.len(), "draining listener")),
             };
             let mut places = self.metas(shown.into_iter());
