@@ -9,4 +9,5 @@ pub mod envoy;
 pub mod problem;
 pub mod size;
 pub mod source;
+pub mod stream;
 pub mod weight;
