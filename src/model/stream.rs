@@ -109,6 +109,22 @@ pub struct Body {
     pub bytes: u64,
     /// `bytes` is the protobuf's own length, not JSON's.
     pub exact_wire: bool,
+    /// Dependencies (RDS, EDS, SDS, ECDS) whose config source sets its own `initial_fetch_timeout`.
+    pub fetch_timeouts: Arc<[FetchTimeout]>,
+    /// Why Envoy refuses this resource whatever else it holds (two filter chains with one match, an HTTP connection
+    /// manager without routes …), as far as the body alone tells.
+    pub invalid: Option<Name>,
+}
+
+/// How long warming waits for one dependency; without an entry it is Envoy's default of 15 s.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchTimeout {
+    /// Type of the dependency.
+    pub kind: XdsType,
+    /// Its name.
+    pub name: Name,
+    /// `initial_fetch_timeout`; 0 waits for ever.
+    pub timeout: Us,
 }
 
 /// One resource of a push.
