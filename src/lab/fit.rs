@@ -142,8 +142,8 @@ pub fn rows(runs: &[Run], table: &Table) -> Vec<BTreeMap<String, f64>> {
     runs.iter()
         .map(|run| {
             let mut row: BTreeMap<String, f64> = BTreeMap::new();
-            walk(&run.proxy, run.workers, table, &mut |_, term, amount| {
-                *row.entry(term.to_owned()).or_default() += amount;
+            walk(&run.proxy, run.workers, table, &mut |_, unit, amount| {
+                *row.entry(table.name(unit)).or_default() += amount;
             });
             row
         })

@@ -4,21 +4,26 @@
 //! resource is made of; a [`Table`] measured by `crate::lab` on real Envoys gives bytes per unit.
 //! `docs/accuracy.md` has the errors on workloads that took no part in the fit.
 
+mod items;
 pub mod stats;
 mod table;
+mod term;
 pub mod terms;
 
 use std::collections::BTreeSet;
 
-use foldhash::{HashMap, HashMapExt};
+use items::Layout;
 use rayon::prelude::*;
+use term::t;
 use terms::{Part, walk_part};
 
 use crate::cost::Estimate;
 use crate::model::envoy::{Proxy, State};
 
+pub use items::Item;
 pub use table::{Residual, Table, TableFile};
-pub use terms::{Item, compiled_regexes, outside, walk};
+pub use term::{Class, FamilyId, Term, Unit};
+pub use terms::{compiled_regexes, outside, walk};
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -188,29 +193,30 @@ pub fn measured_releases() -> Vec<(String, f64)> {
 /// Prices every resource of `proxy`.
 pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let table = table(settings.version);
+    let layout = Layout::new(proxy);
     let parts: Vec<_> = terms::parts(proxy)
         .par_iter()
         .with_max_len(1)
-        .map(|part| raw_part(proxy, settings.concurrency, table, part))
+        .map(|part| raw_part(proxy, settings.concurrency, table, &layout, part))
         .collect();
-    let mut raw: HashMap<Item, Raw> = HashMap::new();
     let mut unmeasured = BTreeSet::new();
+    let mut raw = Vec::new();
     for (sums, kinds) in parts {
         unmeasured.extend(kinds);
         if raw.is_empty() {
             raw = sums;
             continue;
         }
-        for (item, sum) in sums {
-            *raw.entry(item).or_default() += sum;
+        for (all, sum) in raw.iter_mut().zip(sums) {
+            *all += sum;
         }
     }
     let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
     let percent = MEASURED + u64::from(distance.min(10)) * 2;
     let idle = IDLE + u64::from(distance.min(10)) * 2;
-    let mut take = |item: Item| {
+    let take = |item: Item| {
         let percent = if item == Item::Base { idle } else { percent };
-        raw.remove(&item).unwrap_or_default().estimate(percent)
+        raw[layout.index(item)].estimate(percent)
     };
     let mut out = Priced {
         model: format!("envoy-{}.{}/{}", table.version.major, table.version.minor, table.date),
@@ -243,72 +249,34 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     out.subscription += (0..proxy.scoped_routes.len()).map(|i| take(Item::Scoped(i))).sum();
     out.unknown = proxy.unknown.iter().map(|u| Estimate::within(u.bytes * 2, BY_SIZE)).sum();
     out.hidden_draining = hidden_draining(proxy, &out.listeners);
-    let threads_outside: f64 =
-        outside(proxy, settings.concurrency).iter().map(|(t, n)| table.price(t).unwrap_or(0.0) * n).sum();
+    let threads_outside: f64 = outside(proxy, settings.concurrency).iter().map(|(t, n)| table.price(*t) * n).sum();
     out.outside_allocator = Estimate::within(threads_outside.round() as u64, OUTSIDE);
     let allocated = out.allocated();
-    let per = |term: &str| table.price(term).unwrap_or(0.0);
-    let fixed = per("resident.base")
-        + per("resident.worker") * f64::from(settings.concurrency)
-        + per("resident.regex") * compiled_regexes(proxy);
-    let anonymous = (fixed + per("resident.allocated") * allocated.bytes as f64 + threads_outside).round() as u64;
+    let fixed = table.price(t!("resident.base"))
+        + table.price(t!("resident.worker")) * f64::from(settings.concurrency)
+        + table.price(t!("resident.regex")) * compiled_regexes(proxy);
+    let anonymous =
+        (fixed + table.price(t!("resident.allocated")) * allocated.bytes as f64 + threads_outside).round() as u64;
     out.resident = Estimate::within(anonymous, RESIDENT);
     out
 }
 
-/// Prices by the address of the term's text. Terms are mostly literals, named millions of times for a large proxy; the
-/// text is compared all the same, so an address that is used again does no harm.
-struct Lookup<'t> {
-    table: &'t Table,
-    slots: Vec<Option<(usize, &'t str, f64)>>,
-}
-
-impl<'t> Lookup<'t> {
-    const SLOTS: usize = 1024;
-
-    fn new(table: &'t Table) -> Self {
-        Self { table, slots: vec![None; Self::SLOTS] }
-    }
-
-    fn price(&mut self, term: &str) -> Option<f64> {
-        let address = term.as_ptr() as usize;
-        let slot = &mut self.slots[(address ^ (address >> 10) ^ term.len()) % Self::SLOTS];
-        match slot {
-            Some((a, name, price)) if *a == address && *name == term => Some(*price),
-            _ => {
-                let (name, price) = self.table.entry(term)?;
-                *slot = Some((address, name, price));
-                Some(price)
-            }
-        }
-    }
-}
-
-/// The sums of one part of a proxy, and the kinds in it that were never measured.
-fn raw_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part) -> (HashMap<Item, Raw>, BTreeSet<String>) {
-    let mut raw: HashMap<Item, Raw> = HashMap::new();
+/// The sums of one part of a proxy by the place of the item, and the kinds in it that were never measured.
+fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &Part) -> (Vec<Raw>, BTreeSet<String>) {
+    let mut raw = vec![Raw::default(); layout.len()];
     let mut unmeasured = BTreeSet::new();
-    let mut lookup = Lookup::new(table);
-    // the terms of one item come in a row
-    let mut current = (Item::Base, Raw::default());
-    walk_part(proxy, workers, table, part, &mut |item, term, amount| {
-        if item != current.0 {
-            let (before, sum) = std::mem::replace(&mut current, (item, Raw::default()));
-            *raw.entry(before).or_default() += sum;
-        }
-        let entry = &mut current.1;
-        if let Some(price) = lookup.price(term) {
-            entry.measured += price * amount;
-        } else if let Some((class, kind)) = term.split_once(':')
-            && let Some(usual) = table.price(&format!("{class}:other"))
-        {
-            entry.by_size += usual * amount;
-            if !class.contains('.') {
-                unmeasured.insert(kind.to_owned());
+    walk_part(proxy, workers, table, part, &mut |item, unit, amount| {
+        let sum = &mut raw[layout.index(item)];
+        match unit {
+            Unit::Term(term) => sum.measured += table.price(term) * amount,
+            Unit::Unmeasured(class, kind) => {
+                if let Some(usual) = table.usual(class) {
+                    sum.by_size += usual * amount;
+                    unmeasured.insert(kind.to_owned());
+                }
             }
         }
     });
-    *raw.entry(current.0).or_default() += current.1;
     (raw, unmeasured)
 }
 

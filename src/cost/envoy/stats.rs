@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::term::Term;
 use crate::model::envoy::StatsConfig;
 
 /// Kinds of stats, which differ in size.
@@ -21,10 +22,25 @@ pub enum Kind {
 }
 
 /// The suffixes of a family, in the table's order; `{}` stands for the part of the name that varies.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
     /// Kind and name pattern of each stat.
-    pub stats: Vec<(Kind, String)>,
+    stats: Vec<(Kind, String)>,
+    /// The term its stats are priced by.
+    pub(super) group: Term,
+    /// What a matcher that keeps all leaves of it; `tokens` for a name of one part.
+    all: Kept,
+}
+
+impl Family {
+    /// A family by the kind and name pattern of its stats.
+    pub fn new(group: Term, stats: Vec<(Kind, String)>) -> Self {
+        let mut all = Kept::default();
+        for (kind, _) in &stats {
+            all.count(*kind, 1);
+        }
+        Self { stats, group, all }
+    }
 }
 
 /// How many stats of a family exist, by kind, and how many were refused.
@@ -42,6 +58,19 @@ pub struct Kept {
     pub tokens: u32,
     /// Refused by the matcher after the full name was built, and remembered.
     pub refused: u32,
+}
+
+impl Kept {
+    /// One more stat, under a name of so many parts.
+    fn count(&mut self, kind: Kind, parts: u32) {
+        match kind {
+            Kind::Counter => self.counters += 1,
+            Kind::Gauge => self.gauges += 1,
+            Kind::Histogram => self.histograms += 1,
+            Kind::Text => self.texts += 1,
+        }
+        self.tokens += parts;
+    }
 }
 
 enum Pattern {
@@ -119,29 +148,23 @@ impl Matcher {
 
     /// What is kept of a family whose varying part is `name`.
     pub fn keep(&self, family: &Family, name: &str) -> Kept {
-        let mut kept = Kept::default();
         let parts = 1 + name.bytes().filter(|b| *b == b'.').count() as u32;
+        if self.keeps_all() {
+            return Kept { tokens: family.all.tokens * parts, ..family.all };
+        }
+        let mut kept = Kept::default();
         let cheap = family.stats.first().is_some_and(|(_, p)| self.refuses_cheaply(&full(p, name)));
         if cheap {
             return kept;
         }
-        let all = self.keeps_all();
         for (kind, pattern) in &family.stats {
-            if !all {
-                let name = full(pattern, name);
-                let matched = self.patterns.iter().any(|p| p.matches(&name));
-                if matched != self.inclusive {
-                    kept.refused += 1;
-                    continue;
-                }
+            let name = full(pattern, name);
+            let matched = self.patterns.iter().any(|p| p.matches(&name));
+            if matched == self.inclusive {
+                kept.count(*kind, parts);
+            } else {
+                kept.refused += 1;
             }
-            match kind {
-                Kind::Counter => kept.counters += 1,
-                Kind::Gauge => kept.gauges += 1,
-                Kind::Histogram => kept.histograms += 1,
-                Kind::Text => kept.texts += 1,
-            }
-            kept.tokens += parts;
         }
         kept
     }
@@ -156,9 +179,8 @@ mod tests {
     use super::*;
 
     fn family() -> Family {
-        Family {
-            stats: vec![(Kind::Counter, "cluster.{}.total".into()), (Kind::Histogram, "cluster.{}.time_ms".into())],
-        }
+        let stats = vec![(Kind::Counter, "cluster.{}.total".into()), (Kind::Histogram, "cluster.{}.time_ms".into())];
+        Family::new(Term::of("stat.cluster"), stats)
     }
 
     fn config(inclusive: bool, patterns: &[(&str, &str)]) -> StatsConfig {

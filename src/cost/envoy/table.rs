@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Version;
 use super::stats::{Family, Kind};
+use super::term::{Class, FamilyId, Term, Unit, t};
 
 /// The tables in the binary.
 pub(super) fn all() -> &'static [Table] {
@@ -64,65 +65,129 @@ pub struct Table {
     pub date: String,
     /// What the release allocates idle with one worker, in bytes.
     pub idle: u64,
-    prices: HashMap<String, f64>,
-    families: HashMap<String, Family>,
+    /// Bytes per unit, by number of the term.
+    prices: Vec<f64>,
+    /// Measured extensions by class and type.
+    kinds: [HashMap<String, Term>; Class::ALL.len()],
+    /// The middle price of each class, for what was never measured.
+    usual: [Option<f64>; Class::ALL.len()],
+    /// By number of the family.
+    families: Vec<Option<Family>>,
+    /// Families of HTTP filters by type.
+    filter_families: HashMap<String, FamilyId>,
 }
+
+/// The type under which a table's file has the middle price of a class.
+const USUAL: &str = "other";
 
 impl Table {
     /// Builds the table from its file form. Unknown stat kinds are left out.
     pub fn new(file: &TableFile) -> Self {
-        let families = families_of(&file.stats);
-        Self {
+        let mut table = Self {
             version: Version::parse(&file.envoy).unwrap_or_default(),
             release: file.envoy.clone(),
             date: file.date.clone(),
             idle: file.idle,
-            prices: file.prices.iter().map(|(k, v)| (k.clone(), *v)).collect(),
-            families,
+            prices: Term::NAMES.iter().map(|name| file.prices.get(*name).copied().unwrap_or(0.0)).collect(),
+            ..Self::of_families(&file.stats)
+        };
+        for (name, price) in &file.prices {
+            let Some((class, kind)) = Class::split(name) else { continue };
+            if kind == USUAL {
+                table.usual[class as usize] = Some(*price);
+            } else {
+                let term = Term(table.prices.len() as u16);
+                table.prices.push(*price);
+                table.kinds[class as usize].insert(kind.to_owned(), term);
+            }
+        }
+        table
+    }
+
+    /// Bytes per unit of a term; nothing when it was never measured.
+    pub fn price(&self, term: Term) -> f64 {
+        self.prices[term.index()]
+    }
+
+    /// Bytes of an extension of a class that was never measured.
+    pub fn usual(&self, class: Class) -> Option<f64> {
+        self.usual[class as usize]
+    }
+
+    /// What an extension of a type is priced by.
+    pub fn extension<'k>(&self, class: Class, kind: &'k str) -> Unit<'k> {
+        self.kinds[class as usize].get(kind).map_or(Unit::Unmeasured(class, kind), |t| Unit::Term(*t))
+    }
+
+    /// What a unit is called in a table's file.
+    pub fn name(&self, unit: Unit<'_>) -> String {
+        let measured = |term: Term| {
+            Class::ALL.into_iter().find_map(|class| {
+                let (kind, _) = self.kinds[class as usize].iter().find(|(_, t)| **t == term)?;
+                Some(format!("{}:{kind}", class.prefix()))
+            })
+        };
+        match unit {
+            Unit::Term(term) => match Term::NAMES.get(term.index()) {
+                Some(name) => (*name).to_owned(),
+                None => measured(term).expect("a term is of the table that named it"),
+            },
+            Unit::Unmeasured(class, kind) => format!("{}:{kind}", class.prefix()),
         }
     }
 
-    /// Bytes per unit of a term; `None` when it was never measured.
-    pub fn price(&self, term: &str) -> Option<f64> {
-        self.prices.get(term).copied()
+    /// A family of stats; `None` when this release has no such stats.
+    pub fn family(&self, id: FamilyId) -> Option<&Family> {
+        self.families[id.index()].as_ref()
     }
 
-    /// The price of a term with the table's own copy of its name.
-    pub(super) fn entry(&self, term: &str) -> Option<(&str, f64)> {
-        self.prices.get_key_value(term).map(|(name, price)| (name.as_str(), *price))
-    }
-
-    /// A family of stats; empty when unknown.
-    pub fn family(&self, name: &str) -> Option<&Family> {
-        self.families.get(name)
+    /// The stats of an HTTP filter of a type, if it has any.
+    pub fn http_filter_family(&self, kind: &str) -> Option<FamilyId> {
+        self.filter_families.get(kind).copied()
     }
 
     /// The families alone, for the lab, which fits the prices.
     pub fn of_families(stats: &BTreeMap<String, Vec<String>>) -> Self {
-        Self { families: families_of(stats), ..Self::default() }
+        let mut table = Self {
+            prices: vec![0.0; Term::NAMES.len()],
+            families: FamilyId::NAMES
+                .iter()
+                .map(|name| stats.get(*name).map(|list| family_of(group_of(name), list)))
+                .collect(),
+            ..Self::default()
+        };
+        for (name, list) in stats {
+            if let Some((Class::Http, kind)) = Class::split(name) {
+                table.filter_families.insert(kind.to_owned(), FamilyId(table.families.len() as u16));
+                table.families.push(Some(family_of(t!("stat"), list)));
+            }
+        }
+        table
     }
 }
 
-/// Stat families from their file form. Unknown stat kinds are left out.
-fn families_of(stats: &BTreeMap<String, Vec<String>>) -> HashMap<String, Family> {
-    stats
-        .iter()
-        .map(|(name, list)| {
-            let stats = list
-                .iter()
-                .filter_map(|line| {
-                    let (kind, name) = line.split_once(' ')?;
-                    let kind = match kind {
-                        "C" => Kind::Counter,
-                        "G" => Kind::Gauge,
-                        "H" => Kind::Histogram,
-                        "T" => Kind::Text,
-                        _ => return None,
-                    };
-                    Some((kind, name.to_owned()))
-                })
-                .collect();
-            (name.clone(), Family { stats })
-        })
-        .collect()
+/// The term that the stats of a family are priced by.
+fn group_of(family: &str) -> Term {
+    match family.split('.').next() {
+        Some("cluster") => t!("stat.cluster"),
+        Some("listener") => t!("stat.listener"),
+        Some("http") => t!("stat.http"),
+        _ => t!("stat"),
+    }
+}
+
+/// A family from its file form. Unknown stat kinds are left out.
+fn family_of(group: Term, list: &[String]) -> Family {
+    let stats = list.iter().filter_map(|line| {
+        let (kind, name) = line.split_once(' ')?;
+        let kind = match kind {
+            "C" => Kind::Counter,
+            "G" => Kind::Gauge,
+            "H" => Kind::Histogram,
+            "T" => Kind::Text,
+            _ => return None,
+        };
+        Some((kind, name.to_owned()))
+    });
+    Family::new(group, stats.collect())
 }

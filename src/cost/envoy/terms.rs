@@ -11,51 +11,20 @@
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::items::Item;
 use super::stats::{Kept, Matcher};
 use super::table::Table;
+use super::term::{Class, FamilyId, Term, Unit, family, t};
 use crate::model::envoy::{
     Cluster, Discovery, EndpointSet, Extension, FilterChain, HostCounts, HttpConnectionManager, Listener, PayloadKind,
     Proxy, RouteSource, RouteTable, SecretKind, SecretRef, State, TlsContext, VirtualHost,
 };
 use crate::model::weight::Weight;
 
-/// What a term is charged to, by index into the lists of [`Proxy`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Item {
-    /// The process before any configuration.
-    Base,
-    /// The bootstrap's own configuration.
-    Bootstrap,
-    /// The xDS subscriptions.
-    Subscription,
-    /// `clusters[i]`.
-    Cluster(usize),
-    /// The inline endpoints of `clusters[i]`.
-    InlineEndpoints(usize),
-    /// `endpoint_sets[i]`.
-    Endpoints(usize),
-    /// `listeners[i]`, without its chains.
-    Listener(usize),
-    /// `listeners[i].chains[j]`.
-    Chain(usize, usize),
-    /// The inline route table of `listeners[i].chains[j]`, when the routes section does not list it.
-    InlineRoutes(usize, usize),
-    /// `route_tables[i]`, without its virtual hosts.
-    RouteTable(usize),
-    /// `route_tables[i].virtual_hosts[j]`.
-    VirtualHost(usize, usize),
-    /// `secrets[i]`.
-    Secret(usize),
-    /// `extension_configs[i]`.
-    Extension(usize),
-    /// `scoped_routes[i]`.
-    Scoped(usize),
-}
-
-/// Takes `(item, term, amount)`.
-pub type Sink<'a> = dyn FnMut(Item, &str, f64) + 'a;
+/// Takes `(item, what, amount)`.
+pub type Sink<'a> = dyn FnMut(Item, Unit<'_>, f64) + 'a;
 
 /// A part of a proxy. Parts name no stat of each other and can be walked side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +81,7 @@ pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: 
 
 /// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
 /// isolate per thread (workers and the main thread).
-pub fn outside(proxy: &Proxy, workers: u32) -> [(&'static str, f64); 4] {
+pub fn outside(proxy: &Proxy, workers: u32) -> [(Term, f64); 4] {
     let threads = f64::from(workers + 1);
     let (mut lua, mut lua_bytes, mut vms, mut vm_bytes) = (0.0, 0.0, 0.0, 0.0);
     let mut seen = HashSet::new();
@@ -130,7 +99,12 @@ pub fn outside(proxy: &Proxy, workers: u32) -> [(&'static str, f64); 4] {
             }
         }
     }
-    [("outside.lua", lua), ("outside.lua_bytes", lua_bytes), ("outside.wasm", vms), ("outside.wasm_bytes", vm_bytes)]
+    [
+        (t!("outside.lua"), lua),
+        (t!("outside.lua_bytes"), lua_bytes),
+        (t!("outside.wasm"), vms),
+        (t!("outside.wasm_bytes"), vm_bytes),
+    ]
 }
 
 /// Regular expressions of the route tables: compiling one takes memory that is free again afterwards, but stays resident.
@@ -141,23 +115,23 @@ pub fn compiled_regexes(proxy: &Proxy) -> f64 {
 
 /// The terms of a retained message.
 struct WeightTerms {
-    messages: &'static str,
-    strings: &'static str,
-    string_bytes: &'static str,
-    lists: &'static str,
-    scalars: &'static str,
-    structs: &'static str,
+    messages: Term,
+    strings: Term,
+    string_bytes: Term,
+    lists: Term,
+    scalars: Term,
+    structs: Term,
 }
 
 macro_rules! weight_terms {
     ($name:literal) => {
         WeightTerms {
-            messages: concat!($name, ".messages"),
-            strings: concat!($name, ".long_strings"),
-            string_bytes: concat!($name, ".string_bytes"),
-            lists: concat!($name, ".lists"),
-            scalars: concat!($name, ".scalars"),
-            structs: concat!($name, ".struct_values"),
+            messages: t!(concat!($name, ".messages")),
+            strings: t!(concat!($name, ".long_strings")),
+            string_bytes: t!(concat!($name, ".string_bytes")),
+            lists: t!(concat!($name, ".lists")),
+            scalars: t!(concat!($name, ".scalars")),
+            structs: t!(concat!($name, ".struct_values")),
         }
     };
 }
@@ -192,10 +166,15 @@ struct Walk<'a, 's> {
 }
 
 impl<'a> Walk<'a, '_> {
-    fn put(&mut self, item: Item, term: &str, amount: f64) {
+    fn put(&mut self, item: Item, term: Term, amount: f64) {
         if amount != 0.0 {
-            (self.sink)(item, term, amount);
+            (self.sink)(item, term.into(), amount);
         }
+    }
+
+    /// One extension; what it is made of besides is put apart.
+    fn extension(&mut self, item: Item, class: Class, kind: &str) {
+        (self.sink)(item, self.table.extension(class, kind), 1.0);
     }
 
     fn weight(&mut self, item: Item, terms: &WeightTerms, w: Weight) {
@@ -205,37 +184,31 @@ impl<'a> Walk<'a, '_> {
         self.put(item, terms.lists, f64::from(w.lists));
         self.put(item, terms.scalars, f64::from(w.scalars));
         self.put(item, terms.structs, f64::from(w.struct_values));
-        self.put(item, "regex", f64::from(w.regexes));
+        self.put(item, t!("regex"), f64::from(w.regexes));
     }
 
-    fn kept(&mut self, item: Item, family: &str, k: Kept) {
+    fn kept(&mut self, item: Item, group: Term, k: Kept) {
         let all = k.counters + k.gauges + k.histograms + k.texts;
-        let group = match family.split_once('.').map_or(family, |f| f.0) {
-            "cluster" => "stat.cluster",
-            "listener" => "stat.listener",
-            "http" => "stat.http",
-            _ => "stat",
-        };
         self.put(item, group, f64::from(all - k.histograms));
-        self.put(item, "stat.histogram", f64::from(k.histograms));
-        self.put(item, "stat.token", f64::from(k.tokens - all));
-        self.put(item, "stat.refused", f64::from(k.refused));
+        self.put(item, t!("stat.histogram"), f64::from(k.histograms));
+        self.put(item, t!("stat.token"), f64::from(k.tokens - all));
+        self.put(item, t!("stat.refused"), f64::from(k.refused));
     }
 
     /// The stats of one family under one name. The stat itself exists once per name; every scope that asks for it keeps
     /// a reference in its own maps.
-    fn stats(&mut self, item: Item, family: &str, name: &str) {
-        let Some(f) = self.table.family(family) else { return };
-        let key = xxh3_64_with_seed(name.as_bytes(), xxh3_64(family.as_bytes()));
+    fn stats(&mut self, item: Item, id: FamilyId, name: &str) {
+        let Some(family) = self.table.family(id) else { return };
+        let key = xxh3_64_with_seed(name.as_bytes(), u64::from(id.0));
         let known = self.kept_stats.get(&key).copied();
-        let k = known.unwrap_or_else(|| self.matcher.keep(f, name));
+        let k = known.unwrap_or_else(|| self.matcher.keep(family, name));
         if known.is_none() {
             self.kept_stats.insert(key, k);
-            self.kept(item, family, k);
+            self.kept(item, family.group, k);
         } else {
-            self.put(item, "stat.refused", f64::from(k.refused));
+            self.put(item, t!("stat.refused"), f64::from(k.refused));
         }
-        self.put(item, "stat.reference", f64::from(k.counters + k.gauges + k.histograms + k.texts));
+        self.put(item, t!("stat.reference"), f64::from(k.counters + k.gauges + k.histograms + k.texts));
     }
 
     /// True the first time it is asked for `what`.
@@ -263,12 +236,12 @@ impl<'a> Walk<'a, '_> {
 
     fn rest(&mut self) {
         let p = self.proxy;
-        self.put(Item::Base, "base", 1.0);
-        self.put(Item::Base, "base.worker", self.workers);
-        self.stats(Item::Base, "server", "");
+        self.put(Item::Base, t!("base"), 1.0);
+        self.put(Item::Base, t!("base.worker"), self.workers);
+        self.stats(Item::Base, family!("server"), "");
         if let Some(b) = &p.bootstrap {
             self.weight(Item::Bootstrap, &BOOTSTRAP, b.meta.weight);
-            self.put(Item::Bootstrap, "bootstrap.tag", f64::from(b.stats.stats_tags));
+            self.put(Item::Bootstrap, t!("bootstrap.tag"), f64::from(b.stats.stats_tags));
         }
         self.subscriptions();
         for (i, l) in p.listeners.iter().enumerate() {
@@ -278,9 +251,9 @@ impl<'a> Walk<'a, '_> {
             // the section lists every live inline table, those of hidden generations too
             let item = Item::RouteTable(i);
             if t.meta.state == State::Static {
-                self.put(item, "route_table.inline", 1.0);
+                self.put(item, t!("route_table.inline"), 1.0);
             } else {
-                self.put(item, "route_table", 1.0);
+                self.put(item, t!("route_table"), 1.0);
             }
             for (j, v) in t.virtual_hosts.iter().enumerate() {
                 self.virtual_host(Item::VirtualHost(i, j), v);
@@ -288,20 +261,20 @@ impl<'a> Walk<'a, '_> {
         }
         for (i, s) in p.secrets.iter().enumerate() {
             let item = Item::Secret(i);
-            self.put(item, "secret", 1.0);
+            self.put(item, t!("secret"), 1.0);
             self.weight(item, &SECRET, s.meta.weight);
             if s.meta.state != State::Static {
-                self.stats(item, "sds", &s.meta.name);
+                self.stats(item, family!("sds"), &s.meta.name);
             }
         }
         for (i, e) in p.extension_configs.iter().enumerate() {
             let item = Item::Extension(i);
-            self.put(item, "extension_config", 1.0);
+            self.put(item, t!("extension_config"), 1.0);
             self.weight(item, &FILTER, e.extension.weight);
-            self.stats(item, "ecds", &e.meta.name);
+            self.stats(item, family!("ecds"), &e.meta.name);
         }
         for (i, s) in p.scoped_routes.iter().enumerate() {
-            self.put(Item::Scoped(i), "scope", f64::from(s.scopes));
+            self.put(Item::Scoped(i), t!("scope"), f64::from(s.scopes));
         }
     }
 
@@ -311,31 +284,31 @@ impl<'a> Walk<'a, '_> {
         let item = Item::Subscription;
         let dynamic = |s: State| s != State::Static;
         if p.clusters.iter().any(|c| c.discovery == Discovery::Eds) {
-            self.put(item, "subscription.endpoints", 1.0);
+            self.put(item, t!("subscription.endpoints"), 1.0);
         }
         if p.route_tables.iter().any(|t| dynamic(t.meta.state)) {
-            self.put(item, "subscription.routes", 1.0);
+            self.put(item, t!("subscription.routes"), 1.0);
         }
         let secrets = p.secrets.iter().filter(|s| dynamic(s.meta.state)).count();
         let own_streams = p.clusters.iter().flat_map(|c| &c.tls).any(|t| t.own_sds_stream)
             || p.listeners.iter().flat_map(|l| &l.chains).filter_map(|c| c.tls.as_ref()).any(|t| t.own_sds_stream);
         // over ADS all secrets share one subscription state; otherwise each secret has a gRPC stream of its own
-        self.put(item, "subscription.secrets", if own_streams { secrets as f64 } else { secrets.min(1) as f64 });
+        self.put(item, t!("subscription.secrets"), if own_streams { secrets as f64 } else { secrets.min(1) as f64 });
         if !p.extension_configs.is_empty() {
-            self.put(item, "subscription.extensions", 1.0);
+            self.put(item, t!("subscription.extensions"), 1.0);
         }
         if !p.listeners.is_empty() {
-            self.put(item, "first.listener", 1.0);
+            self.put(item, t!("first.listener"), 1.0);
         }
         let mut chains = p.listeners.iter().flat_map(|l| &l.chains);
         if chains.clone().any(|c| c.filters.iter().any(|f| f.hcm.is_some())) {
-            self.put(item, "first.http", 1.0);
+            self.put(item, t!("first.http"), 1.0);
         }
         if chains.any(|c| c.tls.is_some()) {
-            self.put(item, "first.tls_downstream", 1.0);
+            self.put(item, t!("first.tls_downstream"), 1.0);
         }
         if p.clusters.iter().any(|c| !c.tls.is_empty()) {
-            self.put(item, "first.tls_upstream", 1.0);
+            self.put(item, t!("first.tls_upstream"), 1.0);
         }
     }
 
@@ -346,62 +319,62 @@ impl<'a> Walk<'a, '_> {
             return;
         }
         let name: &str = if c.alt_stat_name.is_empty() { &c.meta.name } else { &c.alt_stat_name };
-        self.put(item, "cluster", 1.0);
-        self.put(item, "cluster.name_bytes", c.meta.name.len() as f64);
+        self.put(item, t!("cluster"), 1.0);
+        self.put(item, t!("cluster.name_bytes"), c.meta.name.len() as f64);
         let (kind, deferrable) = match &c.discovery {
-            Discovery::Static => ("cluster.static", true),
-            Discovery::Eds => ("cluster.eds", true),
-            Discovery::StrictDns => ("cluster.strict_dns", false),
-            Discovery::LogicalDns => ("cluster.logical_dns", false),
-            Discovery::OriginalDst => ("cluster.original_dst", false),
-            Discovery::Custom(_) => ("cluster.custom", false),
+            Discovery::Static => (t!("cluster.static"), true),
+            Discovery::Eds => (t!("cluster.eds"), true),
+            Discovery::StrictDns => (t!("cluster.strict_dns"), false),
+            Discovery::LogicalDns => (t!("cluster.logical_dns"), false),
+            Discovery::OriginalDst => (t!("cluster.original_dst"), false),
+            Discovery::Custom(_) => (t!("cluster.custom"), false),
         };
         self.put(item, kind, 1.0);
         let deferred = self.deferred_clusters && deferrable;
         if deferred {
-            self.put(item, "cluster.deferred", 1.0);
+            self.put(item, t!("cluster.deferred"), 1.0);
         } else {
-            self.put(item, "cluster.worker", self.workers);
+            self.put(item, t!("cluster.worker"), self.workers);
         }
         self.weight(item, &CLUSTER, c.meta.weight);
         // stats
         if self.deferred_stats {
-            self.put(item, "cluster.deferred_stats", 1.0);
-            self.stats(item, "cluster.eager", name);
+            self.put(item, t!("cluster.deferred_stats"), 1.0);
+            self.stats(item, family!("cluster.eager"), name);
         } else {
-            self.stats(item, "cluster", name);
+            self.stats(item, family!("cluster"), name);
         }
         if c.discovery == Discovery::Eds {
-            self.stats(item, "cluster.eds", name);
+            self.stats(item, family!("cluster.eds"), name);
         }
         // options
-        self.put(item, "cluster.breakers", f64::from(c.circuit_breakers));
+        self.put(item, t!("cluster.breakers"), f64::from(c.circuit_breakers));
         if c.track_remaining > 0 {
-            self.stats(item, "cluster.track", name);
+            self.stats(item, family!("cluster.track"), name);
         }
         if c.outlier_detection {
-            self.put(item, "cluster.outlier", 1.0);
-            self.stats(item, "cluster.outlier", name);
+            self.put(item, t!("cluster.outlier"), 1.0);
+            self.stats(item, family!("cluster.outlier"), name);
         }
         if c.health_checks > 0 {
-            self.put(item, "cluster.health", f64::from(c.health_checks));
-            self.stats(item, "cluster.health", name);
+            self.put(item, t!("cluster.health"), f64::from(c.health_checks));
+            self.stats(item, family!("cluster.health"), name);
         }
-        self.put(item, "cluster.http", f64::from(u8::from(c.http_protocol_options)));
-        self.put(item, "cluster.http_filter", c.http_filters.len() as f64);
-        self.put(item, "cluster.filter", c.filters.len() as f64);
-        self.put(item, "cluster.metadata", f64::from(u8::from(c.has_metadata)));
-        self.put(item, "cluster.matches", f64::from(u8::from(c.transport_socket_matches > 0)));
-        self.put(item, "cluster.match", f64::from(c.transport_socket_matches));
+        self.put(item, t!("cluster.http"), f64::from(u8::from(c.http_protocol_options)));
+        self.put(item, t!("cluster.http_filter"), c.http_filters.len() as f64);
+        self.put(item, t!("cluster.filter"), c.filters.len() as f64);
+        self.put(item, t!("cluster.metadata"), f64::from(u8::from(c.has_metadata)));
+        self.put(item, t!("cluster.matches"), f64::from(u8::from(c.transport_socket_matches > 0)));
+        self.put(item, t!("cluster.match"), f64::from(c.transport_socket_matches));
         for k in 0..c.transport_socket_matches {
-            self.stats(item, "cluster.match", &format!("{name}.{k}"));
+            self.stats(item, family!("cluster.match"), &format!("{name}.{k}"));
         }
         if !c.tls.is_empty() {
-            self.stats(item, "cluster.tls", name);
+            self.stats(item, family!("cluster.tls"), name);
         }
         for tls in &c.tls {
-            self.put(item, "tls.upstream", 1.0);
-            self.tls(item, tls, Some(name), "cluster.cert");
+            self.put(item, t!("tls.upstream"), 1.0);
+            self.tls(item, tls, Some(name), family!("cluster.cert"));
         }
         // hosts
         let set = sets.get(c.eds_service_name.as_deref().unwrap_or(&c.meta.name)).or_else(|| sets.get(&*c.meta.name));
@@ -409,8 +382,8 @@ impl<'a> Walk<'a, '_> {
             (Discovery::Eds, Some(&e)) => {
                 let set: &EndpointSet = &self.proxy.endpoint_sets[e];
                 self.weight(Item::Endpoints(e), &ENDPOINTS, set.meta.weight);
-                self.put(Item::Endpoints(e), "endpoints", 1.0);
-                self.put(Item::Endpoints(e), "endpoints.arena_bytes", arena_bytes(set.hosts, set.meta.weight));
+                self.put(Item::Endpoints(e), t!("endpoints"), 1.0);
+                self.put(Item::Endpoints(e), t!("endpoints.arena_bytes"), arena_bytes(set.hosts, set.meta.weight));
                 (set.hosts, Item::Endpoints(e))
             }
             // hosts written into the cluster: the dump lists them apart too, and they are charged there
@@ -419,10 +392,10 @@ impl<'a> Walk<'a, '_> {
         };
         self.hosts(host_item, c, hosts, deferred);
         if c.outlier_detection {
-            self.put(host_item, "host.outlier", f64::from(hosts.hosts));
+            self.put(host_item, t!("host.outlier"), f64::from(hosts.hosts));
         }
         if c.health_checks > 0 {
-            self.put(host_item, "host.health", f64::from(hosts.hosts));
+            self.put(host_item, t!("host.health"), f64::from(hosts.hosts));
         }
         self.balancer(item, c, hosts, deferred, name);
     }
@@ -430,23 +403,23 @@ impl<'a> Walk<'a, '_> {
     fn hosts(&mut self, item: Item, c: &Cluster, h: HostCounts, deferred: bool) {
         let n = f64::from(h.hosts);
         let workers = if deferred { 0.0 } else { self.workers };
-        self.put(item, "host", n);
-        self.put(item, "host.worker", n * workers);
+        self.put(item, t!("host"), n);
+        self.put(item, t!("host.worker"), n * workers);
         if matches!(c.discovery, Discovery::StrictDns) {
-            self.put(item, "host.dns", n);
+            self.put(item, t!("host.dns"), n);
         }
-        self.put(item, "host.metadata", f64::from(h.with_metadata));
-        self.put(item, "host.metadata.distinct", f64::from(h.distinct_metadata));
+        self.put(item, t!("host.metadata"), f64::from(h.with_metadata));
+        self.put(item, t!("host.metadata.distinct"), f64::from(h.distinct_metadata));
         if h.weights_differ && h.hosts > 1 {
-            self.put(item, "host.weighted", n);
-            self.put(item, "host.weighted.worker", n * workers);
+            self.put(item, t!("host.weighted"), n);
+            self.put(item, t!("host.weighted.worker"), n * workers);
         }
         let extra = f64::from(h.localities.saturating_sub(1));
-        self.put(item, "locality", extra);
-        self.put(item, "locality.worker", extra * workers);
+        self.put(item, t!("locality"), extra);
+        self.put(item, t!("locality.worker"), extra * workers);
         let extra = f64::from(h.priorities.saturating_sub(1));
-        self.put(item, "priority", extra);
-        self.put(item, "priority.worker", extra * workers);
+        self.put(item, t!("priority"), extra);
+        self.put(item, t!("priority.worker"), extra * workers);
     }
 
     /// Tables of the load balancers: once per priority for ring hash and maglev, per worker for the others.
@@ -455,44 +428,48 @@ impl<'a> Walk<'a, '_> {
         let priorities = f64::from(h.priorities.max(1));
         let workers = if deferred { 0.0 } else { self.workers };
         if policy.contains("ring") {
-            self.put(item, "lb.ring", priorities);
-            self.stats(item, "cluster.ring", name);
+            self.put(item, t!("lb.ring"), priorities);
+            self.stats(item, family!("cluster.ring"), name);
             self.put(
                 item,
-                "lb.ring_bytes",
+                t!("lb.ring_bytes"),
                 priorities * ring_bytes(h.hosts, c.lb.minimum_ring_size, c.lb.maximum_ring_size),
             );
         } else if policy.contains("maglev") {
-            self.put(item, "lb.maglev", priorities);
-            self.stats(item, "cluster.maglev", name);
-            self.put(item, "lb.maglev_bytes", priorities * maglev_bytes(h.hosts, c.lb.table_size));
+            self.put(item, t!("lb.maglev"), priorities);
+            self.stats(item, family!("cluster.maglev"), name);
+            self.put(item, t!("lb.maglev_bytes"), priorities * maglev_bytes(h.hosts, c.lb.table_size));
         } else if policy.contains("least") {
-            self.put(item, "lb.least_request", 1.0);
-            self.put(item, "lb.least_request.worker", workers);
+            self.put(item, t!("lb.least_request"), 1.0);
+            self.put(item, t!("lb.least_request.worker"), workers);
         } else if policy.contains("random") {
-            self.put(item, "lb.random", 1.0);
+            self.put(item, t!("lb.random"), 1.0);
         }
         if c.lb.subset_selectors > 0 {
-            self.put(item, "lb.subset", 1.0);
-            self.put(item, "lb.subset.worker", workers);
-            self.put(item, "lb.subset.host", f64::from(h.hosts));
-            self.put(item, "lb.subset.host.worker", f64::from(h.hosts) * workers);
-            self.stats(item, "cluster.subset", name);
+            self.put(item, t!("lb.subset"), 1.0);
+            self.put(item, t!("lb.subset.worker"), workers);
+            self.put(item, t!("lb.subset.host"), f64::from(h.hosts));
+            self.put(item, t!("lb.subset.host.worker"), f64::from(h.hosts) * workers);
+            self.stats(item, family!("cluster.subset"), name);
         }
         if c.lb.locality_weighted {
-            self.put(item, "lb.locality_weighted", 1.0);
+            self.put(item, t!("lb.locality_weighted"), 1.0);
         }
     }
 
-    fn tls(&mut self, item: Item, tls: &TlsContext, owner: Option<&str>, cert_family: &str) {
+    fn tls(&mut self, item: Item, tls: &TlsContext, owner: Option<&str>, cert_family: FamilyId) {
         for r in &tls.certificates {
             let (bytes, sds, key) = self.payload(r, 1200.0);
-            self.put(item, "tls.certificate", 1.0);
+            self.put(item, t!("tls.certificate"), 1.0);
             // chains with an RSA key are longer than any with an ECDSA one; the key itself is never in the evidence
-            self.put(item, "tls.certificate.rsa", f64::from(u8::from(bytes > 950.0)));
-            self.put(item, if sds { "tls.certificate_bytes.sds" } else { "tls.certificate_bytes.inline" }, bytes);
+            self.put(item, t!("tls.certificate.rsa"), f64::from(u8::from(bytes > 950.0)));
+            self.put(
+                item,
+                if sds { t!("tls.certificate_bytes.sds") } else { t!("tls.certificate_bytes.inline") },
+                bytes,
+            );
             if sds {
-                self.put(item, "tls.certificate.sds", 1.0);
+                self.put(item, t!("tls.certificate.sds"), 1.0);
             }
             if let Some(owner) = owner {
                 self.stats(item, cert_family, &format!("{owner}.{key}"));
@@ -500,17 +477,17 @@ impl<'a> Walk<'a, '_> {
         }
         for r in &tls.validation {
             let (bytes, sds, key) = self.payload(r, 1200.0);
-            self.put(item, "tls.ca", 1.0);
-            self.put(item, if sds { "tls.ca_bytes.sds" } else { "tls.ca_bytes.inline" }, bytes);
+            self.put(item, t!("tls.ca"), 1.0);
+            self.put(item, if sds { t!("tls.ca_bytes.sds") } else { t!("tls.ca_bytes.inline") }, bytes);
             if sds {
-                self.put(item, "tls.ca.sds", 1.0);
+                self.put(item, t!("tls.ca.sds"), 1.0);
             }
             if let Some(owner) = owner {
                 self.stats(item, cert_family, &format!("{owner}.{key}"));
             }
         }
-        self.put(item, "tls.san", f64::from(tls.san_matchers));
-        self.put(item, "tls.alpn", f64::from(u8::from(tls.alpn_protocols > 0)));
+        self.put(item, t!("tls.san"), f64::from(tls.san_matchers));
+        self.put(item, t!("tls.alpn"), f64::from(u8::from(tls.alpn_protocols > 0)));
     }
 
     /// Decoded bytes of what a reference leads to, whether over SDS, and a key for its stats.
@@ -534,23 +511,23 @@ impl<'a> Walk<'a, '_> {
         }
         let stat_name: String =
             if l.stat_prefix.is_empty() { l.address.replace(':', "_") } else { l.stat_prefix.to_string() };
-        self.put(item, "listener", 1.0);
-        self.put(item, "listener.worker", self.workers);
+        self.put(item, t!("listener"), 1.0);
+        self.put(item, t!("listener.worker"), self.workers);
         if l.bound {
             let addresses = f64::from(1 + l.additional_addresses);
-            self.put(item, "listener.bound", addresses);
-            self.put(item, "listener.bound.worker", addresses * self.workers);
+            self.put(item, t!("listener.bound"), addresses);
+            self.put(item, t!("listener.bound.worker"), addresses * self.workers);
         }
         if l.udp {
-            self.put(item, "listener.udp", 1.0);
+            self.put(item, t!("listener.udp"), 1.0);
         }
         self.weight(item, &LISTENER, l.meta.weight - chains);
-        self.stats(item, "listener", &stat_name);
+        self.stats(item, family!("listener"), &stat_name);
         for k in 0..self.worker_count {
-            self.stats(item, "listener.worker", &format!("{stat_name}.worker_{k}"));
+            self.stats(item, family!("listener.worker"), &format!("{stat_name}.worker_{k}"));
         }
         for f in &l.listener_filters {
-            self.put(item, &format!("lf:{}", kind_of(f)), 1.0);
+            self.extension(item, Class::Listener, kind_of(f));
             self.weight(item, &FILTER, f.weight);
         }
         for log in &l.access_logs {
@@ -563,28 +540,28 @@ impl<'a> Walk<'a, '_> {
 
     fn access_log(&mut self, item: Item, log: &Extension) {
         let kind = kind_of(log);
-        self.put(item, &format!("al:{kind}"), 1.0);
+        self.extension(item, Class::AccessLog, kind);
         // an open file has a flush thread's buffers; loggers with one path share it, and most proxies use one path
         if kind.contains(".file.") && self.first("file", "") {
-            self.put(item, "log.file", 1.0);
+            self.put(item, t!("log.file"), 1.0);
         }
         if kind.contains(".stream.") && self.first("stream", "") {
-            self.put(item, "log.file", 1.0);
+            self.put(item, t!("log.file"), 1.0);
         }
         if (kind.contains(".grpc.") || kind.contains("open_telemetry")) && self.first("als", kind) {
-            self.put(item, "log.grpc", 1.0);
+            self.put(item, t!("log.grpc"), 1.0);
         }
         self.weight(item, &LOG, log.weight);
     }
 
     fn chain(&mut self, item: Item, inline: Item, c: &'a FilterChain, stat_name: &str) {
-        self.put(item, "chain", 1.0);
+        self.put(item, t!("chain"), 1.0);
         if c.is_default {
-            self.put(item, "chain.default", 1.0);
+            self.put(item, t!("chain.default"), 1.0);
         }
-        self.put(item, "chain.protocol", f64::from(c.application_protocols));
-        self.put(item, "chain.server_name", c.server_names.len().saturating_sub(1) as f64);
-        self.put(item, "chain.named", f64::from(u8::from(!c.name.is_empty())));
+        self.put(item, t!("chain.protocol"), f64::from(c.application_protocols));
+        self.put(item, t!("chain.server_name"), c.server_names.len().saturating_sub(1) as f64);
+        self.put(item, t!("chain.named"), f64::from(u8::from(!c.name.is_empty())));
         let base64: u32 = c
             .filters
             .iter()
@@ -595,12 +572,16 @@ impl<'a> Walk<'a, '_> {
             .map(|p| p.len_bytes / 4)
             .sum();
         // filters stay packed in the retained listener, as Envoy got them
-        self.put(item, "chain.wire_bytes", size_class(c.weight.wire_bytes().saturating_sub(u64::from(base64))) as f64);
-        self.put(item, "chain.messages", f64::from(c.weight.messages));
+        self.put(
+            item,
+            t!("chain.wire_bytes"),
+            size_class(c.weight.wire_bytes().saturating_sub(u64::from(base64))) as f64,
+        );
+        self.put(item, t!("chain.messages"), f64::from(c.weight.messages));
         if let Some(tls) = &c.tls {
-            self.put(item, "tls.downstream", 1.0);
-            self.stats(item, "listener.tls", stat_name);
-            self.tls(item, tls, Some(stat_name), "listener.cert");
+            self.put(item, t!("tls.downstream"), 1.0);
+            self.stats(item, family!("listener.tls"), stat_name);
+            self.tls(item, tls, Some(stat_name), family!("listener.cert"));
         }
         for f in &c.filters {
             if let Some(h) = &f.hcm {
@@ -608,13 +589,13 @@ impl<'a> Walk<'a, '_> {
                 continue;
             }
             let kind = kind_of(&f.extension);
-            self.put(item, &format!("nf:{kind}"), 1.0);
+            self.extension(item, Class::Network, kind);
             self.filter_weight(item, kind, f.extension.weight);
             for log in &f.access_logs {
                 self.access_log(item, log);
             }
             if kind.ends_with(".TcpProxy") && !f.stat_prefix.is_empty() {
-                self.stats(item, "tcp", &f.stat_prefix);
+                self.stats(item, family!("tcp"), &f.stat_prefix);
             }
         }
     }
@@ -630,81 +611,83 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn http(&mut self, item: Item, inline: Item, h: &'a HttpConnectionManager, stat_name: &str) {
-        self.put(item, "hcm", 1.0);
-        self.put(item, "hcm.worker", self.workers);
-        self.stats(item, "http", &h.stat_prefix);
-        self.stats(item, "http.listener", &format!("{stat_name}.http.{}", h.stat_prefix));
+        self.put(item, t!("hcm"), 1.0);
+        self.put(item, t!("hcm.worker"), self.workers);
+        self.stats(item, family!("http"), &h.stat_prefix);
+        self.stats(item, family!("http.listener"), &format!("{stat_name}.http.{}", h.stat_prefix));
         match &h.routes {
             RouteSource::Rds(table) => {
-                self.put(item, "hcm.rds", 1.0);
-                self.stats(item, "http.rds", &format!("{}.rds.{table}", h.stat_prefix));
+                self.put(item, t!("hcm.rds"), 1.0);
+                self.stats(item, family!("http.rds"), &format!("{}.rds.{table}", h.stat_prefix));
             }
             RouteSource::Inline(table) => {
                 if !self.routes_listed {
                     let table: &RouteTable = table;
-                    self.put(inline, "route_table.inline", 1.0);
+                    self.put(inline, t!("route_table.inline"), 1.0);
                     for v in &table.virtual_hosts {
                         self.virtual_host(inline, v);
                     }
                 }
             }
-            RouteSource::Scoped => self.put(item, "hcm.scoped", 1.0),
+            RouteSource::Scoped => self.put(item, t!("hcm.scoped"), 1.0),
             RouteSource::None => {}
         }
-        self.put(item, "hcm.upgrade", f64::from(h.upgrades));
-        self.put(item, "hcm.tracing", f64::from(u8::from(h.tracing)));
+        self.put(item, t!("hcm.upgrade"), f64::from(h.upgrades));
+        self.put(item, t!("hcm.tracing"), f64::from(u8::from(h.tracing)));
         for log in &h.access_logs {
             self.access_log(item, log);
         }
         for f in &h.http_filters {
             let kind = kind_of(f);
             if f.config_discovery {
-                self.put(item, "hf.discovery", 1.0);
+                self.put(item, t!("hf.discovery"), 1.0);
                 continue;
             }
-            self.put(item, &format!("hf:{kind}"), 1.0);
+            self.extension(item, Class::Http, kind);
             let code = size_class(f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>() as u64) as f64;
             if kind.ends_with(".Lua") {
-                self.put(item, "lua.code_bytes", f.weight.string_bytes as f64);
+                self.put(item, t!("lua.code_bytes"), f.weight.string_bytes as f64);
             } else if kind.ends_with(".Wasm") {
-                self.put(item, "wasm.code_bytes", code);
+                self.put(item, t!("wasm.code_bytes"), code);
                 let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
                 // without code in it, it is an extension compiled into Envoy (the null runtime), which needs no V8
                 if code > 0.0 && self.seen_vms.insert((f.vm_id.to_string(), hash)) {
-                    self.put(item, "wasm.vm", 1.0);
-                    self.put(item, "wasm.vm.worker", self.workers);
-                    self.put(item, "wasm.vm.code_bytes", code);
-                    self.put(item, "wasm.vm.code_bytes.worker", code * self.workers);
+                    self.put(item, t!("wasm.vm"), 1.0);
+                    self.put(item, t!("wasm.vm.worker"), self.workers);
+                    self.put(item, t!("wasm.vm.code_bytes"), code);
+                    self.put(item, t!("wasm.vm.code_bytes.worker"), code * self.workers);
                 }
             } else {
                 self.filter_weight(item, kind, f.weight);
             }
-            self.stats(item, &format!("hf:{kind}"), &h.stat_prefix);
+            if let Some(family) = self.table.http_filter_family(kind) {
+                self.stats(item, family, &h.stat_prefix);
+            }
         }
     }
 
     fn virtual_host(&mut self, item: Item, v: &VirtualHost) {
-        self.put(item, "vhost", 1.0);
-        self.put(item, "vhost.domain", f64::from(v.domains));
-        self.put(item, "vhost.domain_bytes", f64::from(v.domain_bytes));
+        self.put(item, t!("vhost"), 1.0);
+        self.put(item, t!("vhost.domain"), f64::from(v.domains));
+        self.put(item, t!("vhost.domain_bytes"), f64::from(v.domain_bytes));
         self.weight(item, &VHOST, v.weight);
         let r = &v.routes;
         for (term, n) in [
-            ("route.prefix", r.prefix),
-            ("route.path", r.path),
-            ("route.regex", r.regex),
-            ("route.other", r.other),
-            ("route.header_matcher", r.header_matchers),
-            ("route.query_matcher", r.query_matchers),
-            ("route.redirect", r.redirects),
-            ("route.direct_response", r.direct_responses),
-            ("route.weighted_cluster", r.weighted_clusters),
-            ("route.per_filter", r.per_filter_configs),
-            ("route.retry", r.retry_policies),
-            ("route.header_change", r.header_changes),
-            ("route.hash", r.hash_policies),
-            ("route.mirror", r.mirrors),
-            ("route.rate_limit", r.rate_limits),
+            (t!("route.prefix"), r.prefix),
+            (t!("route.path"), r.path),
+            (t!("route.regex"), r.regex),
+            (t!("route.other"), r.other),
+            (t!("route.header_matcher"), r.header_matchers),
+            (t!("route.query_matcher"), r.query_matchers),
+            (t!("route.redirect"), r.redirects),
+            (t!("route.direct_response"), r.direct_responses),
+            (t!("route.weighted_cluster"), r.weighted_clusters),
+            (t!("route.per_filter"), r.per_filter_configs),
+            (t!("route.retry"), r.retry_policies),
+            (t!("route.header_change"), r.header_changes),
+            (t!("route.hash"), r.hash_policies),
+            (t!("route.mirror"), r.mirrors),
+            (t!("route.rate_limit"), r.rate_limits),
         ] {
             self.put(item, term, f64::from(n));
         }
