@@ -12,7 +12,7 @@ use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze
 use crate::input;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
-use crate::report;
+use crate::report::{self, Export};
 
 /// What to read, and within which limits.
 #[derive(Debug, Clone, Args)]
@@ -35,8 +35,13 @@ impl InputArgs {
     fn load(&self, output: &OutputArgs) -> Loaded {
         let limits = input::Limits { max_inflated_bytes: self.max_bytes, ..input::Limits::default() };
         let found = input::collect(&self.inputs, &limits);
-        let limits =
-            config_dump::Limits { max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX) };
+        let mut limits = config_dump::Limits {
+            max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX),
+            ..config_dump::Limits::default()
+        };
+        if output.exports(Export::by_field) {
+            limits.fields_from_bytes = 0;
+        }
         let mut loaded = load::load(&found.documents, limits, output.wants(Format::Json));
         loaded.problems.splice(0..0, found.problems);
         loaded
@@ -115,9 +120,19 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let unused: Vec<Problem> = loaded.inputs.iter().filter_map(unused).collect();
     loaded.problems.extend(unused);
     say(&loaded, &args.output);
-    let options = Options { all: args.all, limit_bytes: args.limit, concurrency: args.concurrency };
-    let analysis = report(loaded, &options);
-    args.output.write(|format, width| match format {
+    let options = Options {
+        all: args.all || args.output.exports(Export::every_resource),
+        treemap: args.all || args.output.exports(Export::treemap),
+        limit_bytes: args.limit,
+        concurrency: args.concurrency,
+    };
+    let mut analysis = report(loaded, &options);
+    // what one output needs in full must not lengthen the others
+    let full = args.output.exports(|_| true).then(|| report::json::render(&analysis));
+    if !args.all {
+        analysis.cut_to_top();
+    }
+    args.output.write_exports(full, |format, width| match format {
         Format::Text => report::text::analysis(&analysis, width),
         Format::Json => report::json::render(&analysis),
     })?;

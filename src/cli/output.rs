@@ -8,8 +8,9 @@ use anstream::ColorChoice;
 use clap::Args;
 
 use super::{Exit, Failure};
+use crate::report::{Document, Export};
 
-/// The formats a report can be written in.
+/// The formats that a command renders itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people, on a terminal or in a bug report.
@@ -18,11 +19,20 @@ pub enum Format {
     Json,
 }
 
+/// What a command renders itself, and what is made of its JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Text or JSON.
+    Own(Format),
+    /// Anything else.
+    Made(Export),
+}
+
 /// One `-o` value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSpec {
     /// Format.
-    pub format: Format,
+    pub format: Wanted,
     /// File to write, or stdout.
     pub path: Option<PathBuf>,
 }
@@ -36,9 +46,15 @@ impl FromStr for OutputSpec {
             None => (s, None),
         };
         let format = match format {
-            "text" | "table" => Format::Text,
-            "json" => Format::Json,
-            other => return Err(format!("unknown format `{other}`; known: text, json")),
+            "text" | "table" => Wanted::Own(Format::Text),
+            "json" => Wanted::Own(Format::Json),
+            other => match Export::ALL.iter().find(|(name, _)| *name == other) {
+                Some((_, export)) => Wanted::Made(*export),
+                None => {
+                    let names = ["text", "json"].into_iter().chain(Export::ALL.iter().map(|(name, _)| *name));
+                    return Err(unknown("format", other, names));
+                }
+            },
         };
         Ok(Self { format, path })
     }
@@ -47,7 +63,7 @@ impl FromStr for OutputSpec {
 /// The output options every command shares.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OutputArgs {
-    /// Format, and file to write: text (default) or json; repeatable
+    /// Format, and file to write: text (default), json or html; repeatable
     #[arg(short = 'o', long = "output", value_name = "FORMAT[=PATH]")]
     pub outputs: Vec<OutputSpec>,
     /// Width of text output in columns; the terminal's, or 120 when it is not known
@@ -62,7 +78,7 @@ impl OutputArgs {
     /// When two of them want stdout.
     pub fn specs(&self) -> Result<Vec<OutputSpec>, Failure> {
         if self.outputs.is_empty() {
-            return Ok(vec![OutputSpec { format: Format::Text, path: None }]);
+            return Ok(vec![OutputSpec { format: Wanted::Own(Format::Text), path: None }]);
         }
         if self.outputs.iter().filter(|o| o.path.is_none()).count() > 1 {
             return Err(Failure::new(
@@ -75,12 +91,19 @@ impl OutputArgs {
 
     /// Whether text goes to stdout, where the report itself shows what went wrong.
     pub(super) fn text_on_stdout(&self) -> bool {
-        self.outputs.is_empty() || self.outputs.iter().any(|o| o.format == Format::Text && o.path.is_none())
+        self.outputs.is_empty()
+            || self.outputs.iter().any(|o| o.format == Wanted::Own(Format::Text) && o.path.is_none())
     }
 
-    /// Some output is in `format`.
+    /// Some output is in `format`; JSON also when a format is wanted that is made of it.
     pub(super) fn wants(&self, format: Format) -> bool {
-        self.outputs.iter().any(|o| o.format == format)
+        self.outputs.iter().any(|o| o.format == Wanted::Own(format))
+            || (format == Format::Json && self.exports(|_| true))
+    }
+
+    /// Some output is in a format made of the JSON for which `such` holds.
+    pub(super) fn exports(&self, such: impl Fn(Export) -> bool) -> bool {
+        self.outputs.iter().any(|o| matches!(o.format, Wanted::Made(export) if such(export)))
     }
 
     /// Columns of text output.
@@ -95,22 +118,74 @@ impl OutputArgs {
     /// # Errors
     /// [`Exit::Output`] when a file or stdout cannot be written. A closed pipe is success.
     pub fn write(&self, mut render: impl FnMut(Format, usize) -> String) -> Result<(), Failure> {
-        for spec in self.specs()? {
-            let mut text = render(spec.format, self.width());
-            let styled = spec.path.is_none() && anstream::AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
-            if !styled {
-                text = anstream::adapter::strip_str(&text).to_string();
-            }
-            if !text.ends_with('\n') {
-                text.push('\n');
-            }
+        let json = self.exports(|_| true).then(|| render(Format::Json, self.width()));
+        self.write_exports(json, render)
+    }
+
+    /// [`Self::write`], with the JSON that other formats are made of given apart.
+    pub(super) fn write_exports(
+        &self,
+        json: Option<String>,
+        render: impl FnMut(Format, usize) -> String,
+    ) -> Result<(), Failure> {
+        let reports = match json {
+            Some(json) => vec![Document::read(&json).map_err(|e| Failure::new(Exit::Output, e))?],
+            None => Vec::new(),
+        };
+        self.write_reports(&reports, render)
+    }
+
+    /// Writes every output asked for: those made of JSON from `reports`, the others by `render`. Nothing is written when
+    /// one of them cannot be made.
+    pub(super) fn write_reports(
+        &self,
+        reports: &[Document],
+        mut render: impl FnMut(Format, usize) -> String,
+    ) -> Result<(), Failure> {
+        let specs = self.specs()?;
+        let mut made = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            made.push(match spec.format {
+                Wanted::Own(format) => self.text(spec, render(format, self.width())),
+                Wanted::Made(export) if export.binary() && spec.path.is_none() && std::io::stdout().is_terminal() => {
+                    return Err(Failure::new(Exit::Usage, "this format is binary; give it a path: -o FORMAT=PATH"));
+                }
+                Wanted::Made(export) => export.render(reports).map_err(|e| Failure::new(Exit::Usage, e))?,
+            });
+        }
+        for (spec, bytes) in specs.iter().zip(made) {
             match &spec.path {
-                Some(path) => std::fs::write(path, &text)
+                Some(path) => std::fs::write(path, &bytes)
                     .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))?,
-                None => print(&text)?,
+                None => print(&bytes)?,
             }
         }
         Ok(())
+    }
+
+    /// Without styles where nobody sees them, and with a final newline.
+    fn text(&self, spec: &OutputSpec, mut text: String) -> Vec<u8> {
+        let styled = spec.path.is_none() && anstream::AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+        if !styled {
+            text = anstream::adapter::strip_str(&text).to_string();
+        }
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.into_bytes()
+    }
+}
+
+/// The one line about a value that is none of `known`, with the nearest of them.
+pub(super) fn unknown<'a>(what: &str, given: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let near = known
+        .clone()
+        .map(|k| (strsim::jaro_winkler(&given.to_lowercase(), &k.to_lowercase()), k))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((_, near)) => format!("unknown {what} `{given}`; did you mean `{near}`?"),
+        None => format!("unknown {what} `{given}`; known: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -128,9 +203,9 @@ pub(super) fn error_line(message: &str) {
 ///
 /// # Errors
 /// [`Exit::Output`] when stdout cannot be written.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(Failure::new(Exit::Output, format!("cannot write to stdout: {e}"))),

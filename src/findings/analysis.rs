@@ -13,11 +13,12 @@ use super::draining::{self, Draining};
 use super::fleet::{self, Fleet};
 use super::graph::{self, Graph};
 use super::owners::{Belongs, belongs};
+use super::treemap::{self, Dimension, Grouping, Sums};
 use super::{Finding, rules};
 use crate::cost::Estimate;
 use crate::cost::envoy::{self, Priced, Settings};
 use crate::model::bpf::BpfListing;
-use crate::model::envoy::{Listener, Meta, Name, Proxy, RouteSource, State};
+use crate::model::envoy::{LARGE_RESOURCE_BYTES, Listener, Meta, Name, Proxy, RouteSource, State};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::Span;
 
@@ -135,6 +136,9 @@ pub struct ProxyReport {
     pub draining: Draining,
     /// Types that were priced by size alone.
     pub unknown_types: Vec<KindRow>,
+    /// The configuration grouped in several ways, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub treemap: Option<Vec<Dimension>>,
 }
 
 /// Memory of one proxy.
@@ -319,6 +323,8 @@ pub struct ProxyEvidence {
 pub struct Options {
     /// List every resource instead of the top 50.
     pub all: bool,
+    /// Group the configuration in several ways.
+    pub treemap: bool,
     /// Memory limit in bytes.
     pub limit_bytes: Option<u64>,
     /// Worker threads, when the evidence does not tell.
@@ -466,6 +472,7 @@ fn proxy_report(
     let observed = observed(proxy);
     let allocated = priced.allocated();
     let Ledger { mut entries, kinds, namespaces, owners } = Ledger::of(proxy, priced, graph);
+    let treemap = options.treemap.then(|| treemap(proxy, &entries, priced));
     entries.sort_unstable_by(|a, b| {
         let key = |e: &Entry| (std::cmp::Reverse(e.bytes), e.kind);
         key(a).cmp(&key(b)).then_with(|| e_name(proxy, a).cmp(e_name(proxy, b))).then_with(|| a.place().cmp(&b.place()))
@@ -526,7 +533,83 @@ fn proxy_report(
             .iter()
             .map(|u| KindRow { kind: u.type_name.to_string(), count: u.count, bytes: u.bytes * 2, json_bytes: u.bytes })
             .collect(),
+        treemap,
     }
+}
+
+impl Analysis {
+    /// Leaves the lists as they are without [`Options::all`], [`Options::treemap`] and fields of small resources.
+    pub fn cut_to_top(&mut self) {
+        for p in &mut self.proxies {
+            let omitted = p.resources.drain(TOP.min(p.resources.len())..);
+            omitted.for_each(|r| {
+                p.resources_omitted += 1;
+                p.resources_omitted_bytes += r.bytes;
+            });
+            for r in p.resources.iter_mut().filter(|r| r.json_bytes < LARGE_RESOURCE_BYTES) {
+                r.fields.clear();
+            }
+            p.owners_omitted += p.by_owner.len().saturating_sub(TOP) as u64;
+            p.by_owner.truncate(TOP);
+            p.treemap = None;
+        }
+    }
+}
+
+/// The configuration grouped by kind, namespace, owner and field.
+fn treemap<'a>(proxy: &'a Proxy, entries: &[Entry], priced: &Priced) -> Vec<Dimension> {
+    let mut by_kind = Grouping::new("kind");
+    let mut by_namespace = Grouping::new("namespace");
+    let mut by_owner = Grouping::new("owner");
+    let mut by_field = Grouping::new("field");
+    for e in entries {
+        let b = entry_belongs(proxy, e);
+        let sums = Sums {
+            count: 1,
+            bytes: e.bytes,
+            json_bytes: e.json,
+            retained_bytes: if e.outermost { e.retained } else { 0 },
+        };
+        let name: Cow<'a, str> = match e_name(proxy, e) {
+            "" => "(no name)".into(),
+            name => name.into(),
+        };
+        let owner: Cow<'a, str> = match (&*b.namespace, &*b.owner) {
+            ("", "") => "-".into(),
+            ("", o) => o.to_owned().into(),
+            (n, "") => n.to_owned().into(),
+            (n, o) => format!("{n}/{o}").into(),
+        };
+        by_kind.add(e.kind.into(), name, sums);
+        by_namespace.add(if b.namespace.is_empty() { "-".into() } else { b.namespace }, owner.clone(), sums);
+        by_owner.add(owner, e.kind.into(), sums);
+        // virtual hosts are in the fields of their table
+        if let Some(m) = meta(proxy, e).filter(|_| e.kind != "virtual_host") {
+            let parts = match &m.fields {
+                Some(fields) => treemap::exclusive(fields, m.span.len_bytes),
+                None => vec![("(small resources)", m.span.len_bytes)],
+            };
+            for (path, json_bytes) in parts {
+                let path = if path.is_empty() { "(other fields)" } else { path };
+                let sums = Sums { count: 1, json_bytes, ..Sums::default() };
+                by_field.add(e.kind.into(), path.into(), sums);
+            }
+        }
+    }
+    // what is no resource stands beside the groups in every grouping
+    let unknown_json = proxy.unknown.iter().map(|u| u.bytes).sum();
+    for (name, bytes, json_bytes) in [
+        ("(subscriptions)", priced.subscription.bytes, 0),
+        ("(draining, not in the dump)", priced.hidden_draining.bytes, 0),
+        ("(unknown types)", priced.unknown.bytes, unknown_json),
+    ] {
+        if bytes > 0 {
+            for grouping in [&mut by_kind, &mut by_namespace, &mut by_owner] {
+                grouping.add(name.into(), name.into(), Sums { count: 1, bytes, json_bytes, retained_bytes: bytes });
+            }
+        }
+    }
+    [by_kind, by_namespace, by_owner, by_field].into_iter().map(Grouping::finish).collect()
 }
 
 fn observed(proxy: &Proxy) -> Option<Observed> {
@@ -573,7 +656,7 @@ fn counts(p: &Proxy) -> Counts {
     c
 }
 
-type Sums<K> = HashMap<K, (u64, u64, u64)>;
+type GroupSums<K> = HashMap<K, (u64, u64, u64)>;
 
 /// One resource among all, small enough to hold a hundred thousand.
 #[derive(Debug, Clone, Copy)]
@@ -585,6 +668,9 @@ struct Entry {
     host: u32,
     bytes: u64,
     retained: u64,
+    json: u64,
+    /// No other resource alone leads to it.
+    outermost: bool,
 }
 
 impl Entry {
@@ -597,11 +683,11 @@ impl Entry {
 struct Ledger<'a> {
     entries: Vec<Entry>,
     kinds: BTreeMap<&'static str, (u64, u64, u64)>,
-    namespaces: Sums<Cow<'a, str>>,
-    owners: Sums<Belongs<'a>>,
+    namespaces: GroupSums<Cow<'a, str>>,
+    owners: GroupSums<Belongs<'a>>,
 }
 
-fn groups<K>(sums: Sums<K>, name: impl Fn(K) -> String) -> Vec<GroupRow> {
+fn groups<K>(sums: GroupSums<K>, name: impl Fn(K) -> String) -> Vec<GroupRow> {
     let row = |(key, (count, bytes, json_bytes))| GroupRow { name: name(key), count, bytes, json_bytes };
     let mut out: Vec<GroupRow> = sums.into_iter().map(row).collect();
     out.sort_by(|a, b| (std::cmp::Reverse(a.bytes), &a.name).cmp(&(std::cmp::Reverse(b.bytes), &b.name)));
@@ -710,14 +796,14 @@ impl<'a> Ledger<'a> {
         k.2 += json;
     }
 
-    fn entry(&mut self, proxy: &'a Proxy, e: Entry, json: u64) {
-        fn add<K: Eq + Hash>(sums: &mut Sums<K>, key: K, bytes: u64, json: u64) {
+    fn entry(&mut self, proxy: &'a Proxy, e: Entry) {
+        fn add<K: Eq + Hash>(sums: &mut GroupSums<K>, key: K, bytes: u64, json: u64) {
             let s = sums.entry(key).or_default();
             *s = (s.0 + 1, s.1 + bytes, s.2 + json);
         }
         let b = entry_belongs(proxy, &e);
-        add(&mut self.namespaces, b.namespace.clone(), e.bytes, json);
-        add(&mut self.owners, b, e.bytes, json);
+        add(&mut self.namespaces, b.namespace.clone(), e.bytes, e.json);
+        add(&mut self.owners, b, e.bytes, e.json);
         self.entries.push(e);
     }
 
@@ -737,7 +823,16 @@ impl<'a> Ledger<'a> {
             namespaces: HashMap::new(),
             owners: HashMap::new(),
         };
-        let entry = |kind, i: usize, bytes, retained| Entry { kind, index: i as u32, host: 0, bytes, retained };
+        let entry = |kind, i: usize, bytes, retained, json, outermost| Entry {
+            kind,
+            index: i as u32,
+            host: 0,
+            bytes,
+            retained,
+            json,
+            outermost,
+        };
+        let top = &graph.outermost;
         let listed = proxy.endpoints_listed();
         for (i, c) in proxy.clusters.iter().enumerate() {
             let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);
@@ -746,12 +841,13 @@ impl<'a> Ledger<'a> {
                 let hosts = if listed[i] { 0 } else { u64::from(c.inline_hosts.hosts) };
                 l.kind("endpoint", hosts, endpoints, 0);
             }
-            l.entry(proxy, entry("cluster", i, bytes + endpoints, graph.cluster_retained[i]), c.meta.span.len_bytes);
+            let (retained, json) = (graph.cluster_retained[i], c.meta.span.len_bytes);
+            l.entry(proxy, entry("cluster", i, bytes + endpoints, retained, json, top.clusters[i]));
         }
         for (i, e) in proxy.endpoint_sets.iter().enumerate() {
             let bytes = priced.endpoint_sets[i].bytes;
             l.kind("endpoint", u64::from(e.hosts.hosts), bytes, e.meta.span.len_bytes);
-            l.entry(proxy, entry("endpoint", i, bytes, bytes), e.meta.span.len_bytes);
+            l.entry(proxy, entry("endpoint", i, bytes, bytes, e.meta.span.len_bytes, top.endpoint_sets[i]));
         }
         for (i, x) in proxy.listeners.iter().enumerate() {
             let p = &priced.listeners[i];
@@ -766,7 +862,8 @@ impl<'a> Ledger<'a> {
                 let tables = p.inline_routes.iter().filter(|r| r.bytes > 0).count();
                 l.kind("route_config", tables as u64, inline, 0);
             }
-            l.entry(proxy, entry("listener", i, p.total().bytes, graph.listener_retained[i]), x.meta.span.len_bytes);
+            let (retained, json) = (graph.listener_retained[i], x.meta.span.len_bytes);
+            l.entry(proxy, entry("listener", i, p.total().bytes, retained, json, top.listeners[i]));
         }
         for (i, t) in proxy.route_tables.iter().enumerate() {
             let p = &priced.route_tables[i];
@@ -777,27 +874,28 @@ impl<'a> Ledger<'a> {
             if !t.virtual_hosts.is_empty() {
                 l.kind("virtual_host", t.virtual_hosts.len() as u64, hosts, host_json);
             }
-            l.entry(proxy, entry("route_config", i, p.own.bytes, graph.table_retained[i]), own_json);
+            l.entry(proxy, entry("route_config", i, p.own.bytes, graph.table_retained[i], own_json, top.tables[i]));
             for (h, v) in t.virtual_hosts.iter().enumerate() {
                 let retained = graph.virtual_host_retained[i][h];
-                let e = Entry { host: h as u32, ..entry("virtual_host", i, p.virtual_hosts[h].bytes, retained) };
-                l.entry(proxy, e, v.len_bytes);
+                let bytes = p.virtual_hosts[h].bytes;
+                let e = entry("virtual_host", i, bytes, retained, v.len_bytes, top.virtual_hosts[i][h]);
+                l.entry(proxy, Entry { host: h as u32, ..e });
             }
         }
         for (i, s) in proxy.secrets.iter().enumerate() {
             let bytes = priced.secrets[i].bytes;
             l.kind("secret", 1, bytes, s.meta.span.len_bytes);
-            l.entry(proxy, entry("secret", i, bytes, bytes), s.meta.span.len_bytes);
+            l.entry(proxy, entry("secret", i, bytes, bytes, s.meta.span.len_bytes, top.secrets[i]));
         }
         for (i, x) in proxy.extension_configs.iter().enumerate() {
             let bytes = priced.extension_configs[i].bytes;
             l.kind("extension_config", 1, bytes, x.meta.span.len_bytes);
-            l.entry(proxy, entry("extension_config", i, bytes, bytes), x.meta.span.len_bytes);
+            l.entry(proxy, entry("extension_config", i, bytes, bytes, x.meta.span.len_bytes, true));
         }
         if let Some(b) = &proxy.bootstrap {
             let bytes = priced.bootstrap.bytes;
             l.kind("bootstrap", 1, bytes, b.meta.span.len_bytes);
-            l.entry(proxy, entry("bootstrap", 0, bytes, bytes), b.meta.span.len_bytes);
+            l.entry(proxy, entry("bootstrap", 0, bytes, bytes, b.meta.span.len_bytes, true));
         }
         if priced.subscription.bytes > 0 {
             l.kind("subscription", 1, priced.subscription.bytes, 0);

@@ -22,6 +22,8 @@ pub(super) struct Graph {
     pub(super) table_retained: Vec<u64>,
     /// Parallel to `route_tables`' virtual hosts.
     pub(super) virtual_host_retained: Vec<Vec<u64>>,
+    /// What no other resource alone leads to: the retained bytes of these add up to all of them.
+    pub(super) outermost: Outermost,
     /// Indices of dynamic clusters that nothing names.
     pub(super) dead_clusters: Vec<usize>,
     /// Indices of dynamic route tables that no listener names.
@@ -32,6 +34,17 @@ pub(super) struct Graph {
     pub(super) orphan_endpoint_sets: Vec<usize>,
     /// A route or filter chooses clusters at run time, so "nothing names it" is no claim to make.
     pub(super) dynamic_clusters: bool,
+}
+
+/// Whether each resource hangs off the root of the dominator tree; lists are parallel to the proxy's.
+#[derive(Debug, Default)]
+pub(super) struct Outermost {
+    pub(super) clusters: Vec<bool>,
+    pub(super) listeners: Vec<bool>,
+    pub(super) tables: Vec<bool>,
+    pub(super) virtual_hosts: Vec<Vec<bool>>,
+    pub(super) endpoint_sets: Vec<bool>,
+    pub(super) secrets: Vec<bool>,
 }
 
 /// Types of network filters that choose a cluster from SNI or the original destination.
@@ -221,12 +234,21 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
         out.orphan_endpoint_sets.clear();
     }
 
-    let retained = dominated_bytes(b);
+    let (retained, parent) = dominated_bytes(b);
     let pick = |nodes: &[Node]| nodes.iter().map(|n| retained[*n]).collect::<Vec<u64>>();
     out.cluster_retained = pick(&clusters);
     out.listener_retained = pick(&listeners);
     out.table_retained = pick(&tables);
     out.virtual_host_retained = hosts.iter().map(|h| pick(h)).collect();
+    let top = |nodes: &[Node]| nodes.iter().map(|n| parent[*n] as usize == root).collect::<Vec<bool>>();
+    out.outermost = Outermost {
+        clusters: top(&clusters),
+        listeners: top(&listeners),
+        tables: top(&tables),
+        virtual_hosts: hosts.iter().map(|h| top(h)).collect(),
+        endpoint_sets: top(&sets),
+        secrets: top(&secrets),
+    };
     out
 }
 
@@ -239,10 +261,10 @@ fn no_rds(proxy: &Proxy) -> bool {
     !proxy.listeners.iter().flat_map(|l| &l.chains).flat_map(|c| &c.filters).any(rds)
 }
 
-/// Bytes of each node's subtree in the dominator tree. Nodes are numbered so that nearly every reference leads
+/// Bytes of each node's subtree in the dominator tree, and its parent there. Nodes are numbered so that nearly every reference leads
 /// forwards; the few that do not (between clusters) count as coming from the root, which can only make a retained
 /// size smaller.
-fn dominated_bytes(b: Builder) -> Vec<u64> {
+fn dominated_bytes(b: Builder) -> (Vec<u64>, Vec<u32>) {
     let Builder { bytes: mut out, mut edges, .. } = b;
     edges.sort_unstable();
     let n = out.len();
@@ -279,7 +301,7 @@ fn dominated_bytes(b: Builder) -> Vec<u64> {
     for v in (1..n).rev() {
         out[parent[v] as usize] += out[v];
     }
-    out
+    (out, parent)
 }
 
 #[cfg(test)]
@@ -296,6 +318,8 @@ mod tests {
         for (from, to) in [(0, 1), (1, 2), (0, 3), (2, 4), (3, 4), (2, 5)] {
             b.edge(from, to);
         }
-        assert_eq!(dominated_bytes(b), [11_111, 10_011, 10_010, 100, 1000, 10_000]);
+        let (retained, parent) = dominated_bytes(b);
+        assert_eq!(retained, [11_111, 10_011, 10_010, 100, 1000, 10_000]);
+        assert_eq!(parent, [0, 0, 1, 0, 0, 2]);
     }
 }

@@ -11,6 +11,7 @@ mod graph;
 pub mod owners;
 mod rules;
 mod similarity;
+pub mod treemap;
 
 use serde::Serialize;
 

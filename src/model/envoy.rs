@@ -42,6 +42,9 @@ impl State {
     }
 }
 
+/// Resources whose JSON is at least this long, in bytes, are always broken down by field.
+pub const LARGE_RESOURCE_BYTES: u64 = 32 << 10;
+
 /// What every resource of a dump has: identity, version, place and weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -62,7 +65,7 @@ pub struct Meta {
     pub text_hash: u64,
     /// Clusters named in parts of the resource that are not read in detail (gRPC services, HTTP URIs).
     pub cluster_refs: Option<Arc<Vec<Name>>>,
-    /// Bytes of JSON by field path, of large resources only; the paths start at the entry that holds the resource.
+    /// Bytes of JSON by field path, of large resources, or of all when asked for; the paths start at the entry that holds the resource.
     pub fields: Option<Arc<Vec<(Name, u64)>>>,
 }
 

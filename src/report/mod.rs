@@ -3,8 +3,13 @@
 pub mod bpf;
 pub mod bpf_csv;
 pub mod bpf_sim;
+mod document;
+mod export;
+mod html;
 pub mod json;
 pub mod text;
 mod words;
 
+pub use document::Document;
+pub use export::Export;
 pub use words::{clean, wrap};

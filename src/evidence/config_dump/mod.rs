@@ -18,7 +18,7 @@ use cut::{Cutter, Piece, Remark};
 use resource::Resource;
 
 use crate::input::StreamError;
-use crate::model::envoy::{Proxy, SectionVersions, Unknown};
+use crate::model::envoy::{LARGE_RESOURCE_BYTES, Proxy, SectionVersions, Unknown};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
 
@@ -31,11 +31,13 @@ pub(crate) use shape::{Class, peek};
 pub struct Limits {
     /// A single resource longer than this is skipped with a problem, so that memory stays bounded.
     pub max_resource_bytes: usize,
+    /// Resources whose JSON is at least this long are broken down by field.
+    pub fields_from_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_resource_bytes: 64 << 20 }
+        Self { max_resource_bytes: 64 << 20, fields_from_bytes: LARGE_RESOURCE_BYTES }
     }
 }
 
@@ -125,7 +127,7 @@ pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> 
             let used = cutter.run(rest, true, BATCH_BYTES, &mut pieces);
             if !pieces.is_empty() {
                 let work = &work;
-                dispatch(scope, work, move || work.push(sequence, read_batch(rest, &pieces, label, input)));
+                dispatch(scope, work, move || work.push(sequence, read_batch(rest, &pieces, label, input, limits)));
                 sequence += 1;
             }
             if used == 0 {
@@ -175,7 +177,7 @@ pub fn read_stream(
                 let full = std::mem::take(&mut buffer);
                 let work = &work;
                 dispatch(scope, work, move || {
-                    work.push(sequence, read_batch(&full, &pieces, label, input));
+                    work.push(sequence, read_batch(&full, &pieces, label, input, limits));
                     if let Ok(mut free) = work.free_buffers.lock() {
                         free.push(full);
                     }
@@ -225,7 +227,7 @@ fn dispatch<'scope>(scope: &rayon::Scope<'scope>, work: &'scope Work, read: impl
     }
 }
 
-fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId) -> Batch {
+fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId, limits: Limits) -> Batch {
     let mut out = Batch::default();
     for piece in pieces {
         let bytes = &buffer[piece.range.clone()];
@@ -245,7 +247,7 @@ fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId) -> B
                 String::from_utf8_lossy(bytes)
             }
         };
-        match resource::read(piece.kind, &text, span) {
+        match resource::read(piece.kind, &text, span, limits.fields_from_bytes) {
             Ok((resources, mismatches)) => {
                 out.mismatches += mismatches;
                 let (document, section) = (piece.document, piece.section);

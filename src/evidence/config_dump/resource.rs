@@ -33,22 +33,26 @@ pub(crate) enum Resource {
     ClusterStatus(ClusterStatus),
 }
 
-/// Reads one piece. `text` is its JSON, `span` its place.
+/// Reads one piece. `text` is its JSON, `span` its place; one of `fields_from_bytes` or more is broken down by field.
 ///
 /// Gives the resources it held and the number of values whose type was not the expected one.
 ///
 /// # Errors
 /// The JSON error, when the piece is not valid JSON or nested too deeply.
-pub(crate) fn read(kind: ElementKind, text: &str, span: Span) -> Result<(Vec<Resource>, u32), serde_json::Error> {
+pub(crate) fn read(
+    kind: ElementKind,
+    text: &str,
+    span: Span,
+    fields_from_bytes: u64,
+) -> Result<(Vec<Resource>, u32), serde_json::Error> {
     let base = text.as_ptr() as usize;
-    let (result, tally) = tally::scoped(|| read_inner(kind, text, span, base));
+    let fields = (text.len() as u64 >= fields_from_bytes)
+        .then(|| Arc::new(fields::sizes(text).into_iter().map(|(path, bytes)| (Name::from(path), bytes)).collect()));
+    let (result, tally) = tally::scoped(|| read_inner(kind, text, Place { span, base, fields }));
     result.map(|r| (r, tally.mismatches))
 }
 
-fn read_inner(kind: ElementKind, text: &str, span: Span, base: usize) -> Result<Vec<Resource>, serde_json::Error> {
-    let fields = (text.len() >= LARGE_BYTES)
-        .then(|| Arc::new(fields::sizes(text).into_iter().map(|(path, bytes)| (Name::from(path), bytes)).collect()));
-    let place = Place { span, base, fields };
+fn read_inner(kind: ElementKind, text: &str, place: Place) -> Result<Vec<Resource>, serde_json::Error> {
     match kind {
         ElementKind::Entry(ListField::ClusterStatuses) => read_resource(ResourceKind::ClusterStatus, text, &place),
         ElementKind::Entry(field) => {
@@ -165,9 +169,6 @@ struct Place {
     /// Bytes by field, of a large piece.
     fields: Option<Arc<Vec<(Name, u64)>>>,
 }
-
-/// Pieces from this length on are broken down by field.
-const LARGE_BYTES: usize = 32 << 10;
 
 #[derive(Clone)]
 struct Wrapper {

@@ -1,0 +1,535 @@
+//! A report as its own JSON says it: what every format other than text and JSON is made of.
+//!
+//! So a saved report shows the same as a fresh one, formats cannot say what the JSON does not, and a new command gets
+//! them all by writing JSON. Only what is shown is read; keys that are missing (an older report) read as empty.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// A report of any kind.
+#[derive(Debug)]
+pub struct Document {
+    /// What all kinds have.
+    pub head: Head,
+    /// What only this kind has.
+    pub body: Body,
+}
+
+/// The section of its own that a kind of report has.
+#[derive(Debug)]
+pub enum Body {
+    /// `analysis`, and `inputs` with nothing but the inputs.
+    Analysis(Box<Analysis>),
+    /// `bpf`: the maps of a node.
+    Bpf(Box<Bpf>),
+    /// A kind that has findings at most.
+    Other,
+}
+
+/// The envelope, and what is the same in every kind.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Head {
+    /// `meshdump/v1`.
+    pub api_version: String,
+    /// The kind.
+    pub kind: String,
+    /// The tool.
+    pub tool: Tool,
+    /// What was read.
+    pub inputs: Vec<Input>,
+    /// What it means.
+    pub findings: Vec<Finding>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+    /// Marks the kinds with runs.
+    runs: Option<IgnoredAny>,
+}
+
+/// The tool.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Tool {
+    /// Version.
+    pub version: String,
+    /// Cost model and revision.
+    pub cost_model: String,
+}
+
+/// An input.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Input {
+    /// As the user named it.
+    pub path: String,
+    /// What it was recognised as.
+    pub kind: String,
+    /// Size as stored.
+    pub bytes: u64,
+    /// Of the stored bytes.
+    pub sha256: String,
+    /// The proxy it belongs to.
+    pub proxy: Option<String>,
+    /// Why it is not part of the answer.
+    pub note: Option<String>,
+}
+
+/// A finding.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Finding {
+    /// `MD302`.
+    pub code: String,
+    /// `error`, `warn` or `note`.
+    pub severity: String,
+    /// The proxy it concerns.
+    pub proxy: String,
+    /// One line.
+    pub title: String,
+    /// What it rests on.
+    pub evidence: Vec<Evidence>,
+    /// Evidence left out.
+    pub evidence_omitted: u64,
+    /// Bytes that acting on it would save.
+    pub saved_bytes: u64,
+    /// What to do.
+    pub fix: String,
+}
+
+/// A piece of evidence.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// What was seen.
+    pub text: String,
+    /// Where.
+    pub path: String,
+    /// Byte offset.
+    pub offset: Option<u64>,
+    /// Line.
+    pub line: Option<u64>,
+}
+
+/// What could not be read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Problem {
+    /// Input.
+    pub path: String,
+    /// Byte offset.
+    pub offset: Option<u64>,
+    /// Line.
+    pub line: Option<u64>,
+    /// What was found and expected.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// `nothing`, `resource`, `part` or `whole`.
+    pub loss: String,
+}
+
+/// `{bytes, low, high}`.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Estimate {
+    /// Best guess.
+    pub bytes: u64,
+    /// Lower bound.
+    pub low: u64,
+    /// Upper bound.
+    pub high: u64,
+}
+
+/// The section of `analysis`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Analysis {
+    /// Proxies, the largest first.
+    pub proxies: Vec<Proxy>,
+    /// Figures over all of them.
+    pub fleet: Option<Fleet>,
+    /// The node's maps.
+    pub bpf: Option<Bpf>,
+}
+
+/// A proxy.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Proxy {
+    /// Name in the report.
+    pub label: String,
+    /// `node.id`.
+    pub node_id: String,
+    /// `name.namespace`.
+    pub workload: String,
+    /// Envoy's version.
+    pub envoy_version: String,
+    /// Istio's version.
+    pub istio_version: String,
+    /// Worker threads.
+    pub concurrency: Option<u32>,
+    /// Drain time.
+    pub drain_time_s: Option<u64>,
+    /// Newest time in the dump.
+    pub newest_time: Option<String>,
+    /// What a control plane would send.
+    pub expected_only: bool,
+    /// Memory.
+    pub memory: Memory,
+    /// Resources by state.
+    pub counts: Counts,
+    /// By kind.
+    pub by_kind: Vec<Row>,
+    /// By namespace.
+    pub by_namespace: Vec<Row>,
+    /// By owner.
+    pub by_owner: Vec<Row>,
+    /// Owners left out.
+    pub owners_omitted: u64,
+    /// Resources, the largest first.
+    pub resources: Vec<Resource>,
+    /// Resources left out.
+    pub resources_omitted: u64,
+    /// Bytes of those.
+    pub resources_omitted_bytes: u64,
+    /// Draining.
+    pub draining: Draining,
+    /// Nested sums; null unless asked for.
+    pub treemap: Option<Vec<Dimension>>,
+}
+
+/// Memory of a proxy.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// What `/memory` is expected to show.
+    pub allocated: Estimate,
+    /// An idle process.
+    pub base: Estimate,
+    /// Everything else in `allocated`.
+    pub config: Estimate,
+    /// LuaJIT, V8.
+    pub outside_allocator: Estimate,
+    /// Anonymous resident memory.
+    pub resident: Estimate,
+    /// What the proxy said.
+    pub observed: Option<Observed>,
+    /// Observed minus predicted.
+    pub residual_bytes: Option<i64>,
+    /// The limit given.
+    pub limit_bytes: Option<u64>,
+}
+
+/// What the proxy said.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Observed {
+    /// Live bytes.
+    pub allocated: u64,
+    /// Heap.
+    pub heap_size: Option<u64>,
+    /// Physical.
+    pub physical: Option<u64>,
+    /// `memory` or `stats`.
+    pub source: String,
+}
+
+/// Resources by state.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Listeners.
+    pub listeners: States,
+    /// Clusters.
+    pub clusters: States,
+    /// Route tables.
+    pub route_configs: States,
+    /// Endpoint sets.
+    pub endpoint_sets: States,
+    /// Secrets.
+    pub secrets: States,
+}
+
+/// Numbers by state.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct States {
+    /// From the bootstrap.
+    #[serde(rename = "static")]
+    pub fixed: u64,
+    /// In use.
+    pub active: u64,
+    /// Waiting for dependencies.
+    pub warming: u64,
+    /// Old generations.
+    pub draining: u64,
+    /// Rejected.
+    pub error: u64,
+}
+
+/// A kind, namespace or owner.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    /// Its name.
+    #[serde(alias = "kind")]
+    pub name: String,
+    /// Resources.
+    pub count: u64,
+    /// Estimated bytes.
+    pub bytes: u64,
+    /// Bytes of JSON.
+    pub json_bytes: u64,
+}
+
+/// A resource.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Resource {
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Owner.
+    pub owner: String,
+    /// State.
+    pub state: String,
+    /// Its own bytes.
+    pub bytes: u64,
+    /// With what only it leads to.
+    pub retained_bytes: u64,
+    /// Length as written.
+    pub json_bytes: u64,
+    /// Bytes of JSON by field; fields include what is in them.
+    pub fields: Vec<Field>,
+    /// Place.
+    pub source: Source,
+}
+
+/// A field of a resource.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Field {
+    /// `virtual_hosts[].routes[]`.
+    pub path: String,
+    /// Bytes as written.
+    pub json_bytes: u64,
+}
+
+/// Where a resource stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Source {
+    /// Input.
+    pub path: String,
+    /// Byte offset.
+    pub offset: u64,
+    /// Line.
+    pub line: u64,
+}
+
+/// Draining.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Draining {
+    /// Listeners the dump shows.
+    pub listeners_in_dump: u64,
+    /// Listeners by the gauge.
+    pub listeners_implied: Option<u64>,
+    /// Chains by the gauge.
+    pub filter_chains_implied: Option<u64>,
+    /// Inline tables of hidden generations.
+    pub route_tables_unexplained: u64,
+    /// TLS contexts of hidden generations.
+    pub tls_contexts_unexplained: Option<u64>,
+    /// Bytes.
+    pub bytes: u64,
+    /// What the evidence cannot tell.
+    pub needs_recording: Vec<String>,
+}
+
+/// One way to group a proxy's configuration.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Dimension {
+    /// `kind`, `namespace`, `owner` or `field`.
+    pub dimension: String,
+    /// Groups, the largest first.
+    pub groups: Vec<Branch>,
+}
+
+/// A group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Branch {
+    /// Name.
+    pub name: String,
+    /// Sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+    /// What is in it, the largest first.
+    pub leaves: Vec<Leaf>,
+    /// The rest of it.
+    pub others: Sums,
+}
+
+/// A part of a group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Leaf {
+    /// Name.
+    pub name: String,
+    /// Sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// Sums of a treemap.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Sums {
+    /// Resources.
+    pub count: u64,
+    /// Estimated bytes.
+    pub bytes: u64,
+    /// Bytes of JSON.
+    pub json_bytes: u64,
+    /// Bytes, each at the outermost resource that alone leads to them.
+    pub retained_bytes: u64,
+}
+
+/// Figures over all proxies.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Fleet {
+    /// Proxies.
+    pub proxies: u64,
+    /// Predicted `allocated`.
+    pub allocated: Distribution,
+    /// Observed `allocated`.
+    pub observed_allocated: Option<Distribution>,
+    /// Envoy versions with the number of proxies.
+    pub envoy_versions: BTreeMap<String, u64>,
+    /// Workloads with replicas.
+    pub workloads: Vec<Workload>,
+}
+
+/// Order statistics, in bytes.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Distribution {
+    /// Sum.
+    pub total: u64,
+    /// Smallest.
+    pub min: u64,
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// Largest.
+    pub max: u64,
+}
+
+/// Replicas of one workload.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Workload {
+    /// `name.namespace`.
+    pub name: String,
+    /// Replicas.
+    pub proxies: Vec<String>,
+    /// Their resources differ.
+    pub differ: bool,
+    /// What differs.
+    pub differences: Vec<String>,
+}
+
+/// The maps of a node.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Bpf {
+    /// Sums over all maps.
+    pub totals: BpfTotals,
+    /// Sums by owner.
+    pub groups: Vec<BpfGroup>,
+    /// Maps of one owner, name and shape.
+    pub rows: Vec<BpfRow>,
+    /// Its findings, where it is a part of an analysis.
+    pub findings: Vec<Finding>,
+}
+
+/// Sums over maps.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct BpfTotals {
+    /// Maps.
+    pub maps: u64,
+    /// `bytes_memlock`.
+    pub memlock: u64,
+    /// What the model gives for it.
+    pub predicted_memlock: u64,
+    /// What the allocator hands out.
+    pub real: u64,
+    /// What containers are charged.
+    pub charged: u64,
+}
+
+/// An owner's maps.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BpfGroup {
+    /// Owner.
+    pub owner: String,
+    /// Sums.
+    #[serde(flatten)]
+    pub totals: BpfTotals,
+}
+
+/// Maps of one shape.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BpfRow {
+    /// Owner.
+    pub owner: String,
+    /// The outer map.
+    pub parent: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Type.
+    #[serde(rename = "type")]
+    pub map_type: String,
+    /// `max_entries` of each.
+    pub entries_max: u64,
+    /// Live entries.
+    pub live: Option<u64>,
+    /// Sums.
+    #[serde(flatten)]
+    pub totals: BpfTotals,
+}
+
+impl Document {
+    /// Reads a report from its JSON.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with it: not JSON, not a report, or of a newer contract.
+    pub fn read(json: &str) -> Result<Self, String> {
+        let wrong = |e: serde_json::Error| format!("is no report of meshdump: {e}");
+        let head: Head = serde_json::from_str(json).map_err(wrong)?;
+        if head.api_version != "meshdump/v1" {
+            return Err(format!(
+                "is no report of meshdump: api_version is `{}`, expected `meshdump/v1`",
+                super::clean(&head.api_version)
+            ));
+        }
+        let body = match (head.kind.as_str(), &head.runs) {
+            ("analysis" | "inputs", _) => Body::Analysis(serde_json::from_str(json).map_err(wrong)?),
+            ("bpf", None) => Body::Bpf(serde_json::from_str(json).map_err(wrong)?),
+            _ => Body::Other,
+        };
+        Ok(Self { head, body })
+    }
+}
