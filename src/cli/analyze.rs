@@ -58,7 +58,8 @@ impl InputArgs {
 pub(super) struct AnalyzeArgs {
     #[command(flatten)]
     input: InputArgs,
-    /// Memory limit to compare with: anonymous memory of Envoy alone, without the agent beside it
+    /// Memory limit to compare with: anonymous memory of Envoy alone, without the agent beside it; else the pod's, where
+    /// a Kubernetes export tells
     #[arg(long, value_name = "SIZE", value_parser = output::parse_size)]
     limit: Option<u64>,
     /// List every resource and owner
@@ -103,7 +104,7 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
     let inputs = inputs(&loaded);
     let evidence: Vec<ProxyEvidence> =
         loaded.proxies.into_iter().map(|(proxy, inputs)| ProxyEvidence { proxy, inputs }).collect();
-    let out = analyze(&evidence, &loaded.bpf, inputs, &loaded.problems, options, version());
+    let out = analyze(&evidence, &loaded.bpf, loaded.kubernetes.as_ref(), inputs, &loaded.problems, options, version());
     // the process ends right after printing; giving back a hundred thousand small pieces first is time lost
     std::mem::forget(evidence);
     out
@@ -113,7 +114,7 @@ fn report(loaded: Loaded, options: &Options) -> Analysis {
 pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
     let mut loaded = args.input.load(&args.output);
-    if loaded.proxies.is_empty() && loaded.bpf.is_empty() {
+    if loaded.proxies.is_empty() && loaded.bpf.is_empty() && loaded.kubernetes.is_none() {
         return Err(nothing(&loaded));
     }
     let exit = exit_code(&loaded, args.input.strict);
@@ -154,6 +155,7 @@ pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     analysis.findings.clear();
     analysis.fleet = None;
     analysis.bpf = None;
+    analysis.kubernetes = None;
     args.output.write(|format, width| match format {
         Format::Text => report::text::inputs(&analysis, width),
         Format::Json => report::json::render(&analysis),

@@ -138,13 +138,12 @@ impl Kind {
             | Self::ListenersJson
             | Self::Certs
             | Self::InitDump
+            | Self::Kubernetes
             | Self::Bpftool
             | Self::BpftoolText => return None,
             Self::Runtime => "says nothing about memory",
             Self::XdsRecording => "a recorded stream: not yet read here",
-            Self::Kubernetes | Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump | Self::EnvoyLog => {
-                "not yet read"
-            }
+            Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump | Self::EnvoyLog => "not yet read",
             Self::OtlpStats => "not yet read: take /stats as text, JSON or Prometheus",
             Self::Metrics => "metrics of something that is not Envoy",
             Self::Yaml => "YAML is not read: convert it to JSON",
@@ -334,7 +333,9 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
             memchr::memmem::find(text, &at_line).is_some()
         }
     };
-    let object = has(b"apiVersion:") && (has(b"kind:") || has(b"items:") || has(b"metadata:"));
+    let object = (has(b"apiVersion:") && (has(b"kind:") || has(b"items:") || has(b"metadata:")))
+        || (has(b"- apiVersion:") && has(b"  kind:"))
+        || (has(b"object:") && has(b"  apiVersion:"));
     Some(if object { Kind::Kubernetes } else { Kind::Yaml })
 }
 

@@ -15,9 +15,11 @@ use super::config_dump::{self, Dumps};
 use super::envoy_admin::{certs, clusters, init_dump, listeners, memory, server_info, stats};
 use super::json::names;
 use super::kind::{Kind, sniff};
+use super::kubernetes;
 use crate::input::{Content, Document, HEAD_BYTES};
 use crate::model::bpf::BpfListing;
 use crate::model::envoy::{HostCounts, Node, Proxy, State};
+use crate::model::kubernetes::Kubernetes;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
 
@@ -47,6 +49,8 @@ pub struct Loaded {
     pub inputs: Vec<Recognised>,
     /// BPF maps of a node, one listing per point in time.
     pub bpf: Vec<BpfListing>,
+    /// Objects of a cluster, of all inputs together.
+    pub kubernetes: Option<Kubernetes>,
     /// What went wrong or needed leniency.
     pub problems: Vec<Problem>,
 }
@@ -59,6 +63,7 @@ enum Reading {
     Dumps(Dumps),
     Companion(Apply),
     Bpf(Box<BpfListing>),
+    Kubernetes(kubernetes::Objects),
     Nothing,
 }
 
@@ -93,6 +98,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, hash: bool) -> 
     let mut out = Loaded::default();
     let mut dumps: Vec<Found> = Vec::new();
     let mut companions: Vec<(usize, Apply)> = Vec::new();
+    let mut objects = Vec::new();
     for (i, reading, problems, sha256) in readings {
         let d = &documents[i];
         let mut note = kinds[i].note().map(str::to_owned);
@@ -110,6 +116,7 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, hash: bool) -> 
             }
             Reading::Companion(join) => companions.push((i, join)),
             Reading::Bpf(listing) => bpftool::join(&mut out.bpf, *listing),
+            Reading::Kubernetes(read) => objects.push(read),
             Reading::Nothing if note.is_none() => note = Some("could not be read".to_owned()),
             Reading::Nothing => {}
         }
@@ -123,6 +130,9 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, hash: bool) -> 
             note,
         });
     }
+    let (kubernetes, problems) = kubernetes::assemble(objects);
+    out.kubernetes = kubernetes;
+    out.problems.extend(problems);
     join(documents, dumps, companions, &mut out);
     out
 }
@@ -192,6 +202,12 @@ fn read(d: &Document, kind: Kind, input: InputId, limits: config_dump::Limits) -
             let (listing, mut problems) = bpftool::read(d.label(), &bytes);
             problems.extend(end.err().map(|e| d.problem(&e)));
             (Reading::Bpf(Box::new(listing)), problems)
+        }
+        Kind::Kubernetes => {
+            let (bytes, end) = content.read_all();
+            let (objects, mut problems) = kubernetes::read(d.label(), input, &bytes);
+            problems.extend(end.err().map(|e| d.problem(&e)));
+            (Reading::Kubernetes(objects), problems)
         }
         Kind::StatsText | Kind::StatsJson | Kind::StatsPrometheus => {
             let (s, p) = with_stream(content, |r| stats::read(d.label(), r));
@@ -280,7 +296,7 @@ fn read_dump(d: &Document, input: InputId, content: Content<'_>, limits: config_
     }
 }
 
-fn utf16(bytes: &[u8]) -> (String, bool) {
+pub(super) fn utf16(bytes: &[u8]) -> (String, bool) {
     let little = bytes.starts_with(&[0xff, 0xfe]);
     let units = bytes[2..].chunks_exact(2).map(|c| {
         let pair = [c[0], c[1]];

@@ -10,4 +10,5 @@ pub mod config_dump;
 pub mod envoy_admin;
 mod json;
 pub mod kind;
+pub mod kubernetes;
 pub mod load;

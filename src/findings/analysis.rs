@@ -12,6 +12,7 @@ use super::bpf::BpfReport;
 use super::draining::{self, Draining};
 use super::fleet::{self, Fleet};
 use super::graph::{self, Graph};
+use super::kubernetes::{self, KubernetesReport};
 use super::owners::{Belongs, belongs};
 use super::treemap::{self, Dimension, Grouping, Sums};
 use super::{Finding, rules};
@@ -19,6 +20,7 @@ use crate::cost::Estimate;
 use crate::cost::envoy::{self, Priced, Settings};
 use crate::model::bpf::BpfListing;
 use crate::model::envoy::{LARGE_RESOURCE_BYTES, Listener, Meta, Name, Proxy, RouteSource, State};
+use crate::model::kubernetes::Kubernetes;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::Span;
 
@@ -39,6 +41,8 @@ pub struct Analysis {
     pub fleet: Option<Fleet>,
     /// The node's BPF maps; null without bpftool's output.
     pub bpf: Option<BpfReport>,
+    /// The cluster's objects; null without an export.
+    pub kubernetes: Option<KubernetesReport>,
     /// What it means, the most serious first.
     pub findings: Vec<Finding>,
     /// What could not be read, or was read with leniency.
@@ -158,8 +162,10 @@ pub struct MemoryReport {
     pub observed: Option<Observed>,
     /// Observed minus predicted `allocated`.
     pub residual_bytes: Option<i64>,
-    /// The limit given.
+    /// The limit given, or found in an export of the cluster.
     pub limit_bytes: Option<u64>,
+    /// Whose limit it is, when it was found and not given.
+    pub limit_of: Option<String>,
 }
 
 /// What the proxy itself said about its memory.
@@ -342,7 +348,6 @@ pub(super) struct Context<'a> {
     pub(super) report: &'a ProxyReport,
     pub(super) unexplained: &'a [usize],
     pub(super) inputs: &'a [Input],
-    pub(super) options: &'a Options,
     /// Resources of this proxy were lost while reading, so "nothing names it" is no claim to make.
     pub(super) incomplete: bool,
 }
@@ -351,6 +356,7 @@ pub(super) struct Context<'a> {
 pub fn analyze(
     evidence: &[ProxyEvidence],
     maps: &[BpfListing],
+    cluster: Option<&Kubernetes>,
     mut inputs: Vec<Input>,
     problems: &[Problem],
     options: &Options,
@@ -359,8 +365,10 @@ pub fn analyze(
     use rayon::prelude::*;
     let lossy = problems.iter().filter(|p| p.loss == Loss::Part);
     let cut: HashSet<u32> = lossy.filter_map(|p| p.input).map(|i| i.0).collect();
-    let analysed: Vec<(ProxyReport, Vec<Finding>, String)> =
-        evidence.par_iter().map(|e| one(e, &inputs, options, e.inputs.iter().any(|i| cut.contains(i)))).collect();
+    let analysed: Vec<(ProxyReport, Vec<Finding>, String)> = evidence
+        .par_iter()
+        .map(|e| one(e, cluster, &inputs, options, e.inputs.iter().any(|i| cut.contains(i))))
+        .collect();
     for (e, (report, ..)) in evidence.iter().zip(&analysed) {
         for i in &e.inputs {
             inputs[*i as usize].proxy = Some(report.label.clone());
@@ -400,6 +408,7 @@ pub fn analyze(
         inputs,
         proxies,
         fleet,
+        kubernetes: cluster.map(kubernetes::report),
         bpf: (!maps.is_empty()).then(|| super::bpf::report(maps, super::bpf::Options::default())),
         findings,
         problems: problems.iter().map(problem_report).collect(),
@@ -425,6 +434,7 @@ pub fn problem_report(p: &Problem) -> ProblemReport {
 
 fn one(
     e: &ProxyEvidence,
+    cluster: Option<&Kubernetes>,
     inputs: &[Input],
     options: &Options,
     incomplete: bool,
@@ -438,7 +448,14 @@ fn one(
     let priced = envoy::price(proxy, &settings);
     let graph = graph::build(proxy, &priced);
     let unexplained = draining::unexplained_tables(proxy);
-    let report = proxy_report(e, &priced, &settings, &graph, &unexplained, inputs, options);
+    let limit = match options.limit_bytes {
+        Some(bytes) => Some((bytes, None)),
+        None => cluster.and_then(|k| kubernetes::limit(k, &proxy.node.id)).map(|(bytes, of)| (bytes, Some(of))),
+    };
+    let mut report = proxy_report(e, &priced, &settings, &graph, &unexplained, inputs, options);
+    if let Some((bytes, of)) = limit {
+        (report.memory.limit_bytes, report.memory.limit_of) = (Some(bytes), of);
+    }
     let context = Context {
         proxy,
         priced: &priced,
@@ -446,7 +463,6 @@ fn one(
         report: &report,
         unexplained: &unexplained,
         inputs,
-        options,
         incomplete,
     };
     let findings = rules::of_proxy(&context);
@@ -517,7 +533,8 @@ fn proxy_report(
             resident: priced.resident,
             residual_bytes: observed.map(|o| o.allocated as i64 - allocated.bytes as i64),
             observed,
-            limit_bytes: options.limit_bytes,
+            limit_bytes: None,
+            limit_of: None,
         },
         counts: counts(proxy),
         by_kind,

@@ -8,6 +8,7 @@ pub mod catalog;
 mod draining;
 mod fleet;
 mod graph;
+pub mod kubernetes;
 pub mod owners;
 mod rules;
 mod similarity;

@@ -410,14 +410,15 @@ impl<'a> Rules<'a> {
             let fix = "look for what a dump cannot show: draining generations, connections, filter state";
             self.add("MD605", Severity::Note, title, vec![], 0, fix);
         }
-        if let Some(limit) = self.c.options.limit_bytes.filter(|l| *l > 0) {
+        if let Some(limit) = m.limit_bytes.filter(|l| *l > 0) {
             let percent = m.resident.bytes * 100 / limit;
             let title = format!(
-                "resident memory estimated at {} ({}..{}), {percent}% of the limit of {}",
+                "resident memory estimated at {} ({}..{}), {percent}% of the limit of {}{}",
                 size(m.resident.bytes),
                 size(m.resident.low),
                 size(m.resident.high),
-                size(limit)
+                size(limit),
+                m.limit_of.as_ref().map(|of| format!(" ({of})")).unwrap_or_default(),
             );
             let (code, severity) = match percent {
                 100.. => ("MD602", Severity::Error),

@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod bpf_grid;
 pub mod bpf_trace;
 pub mod envoy;
+pub mod kubernetes;
 pub mod problem;
 pub mod size;
 pub mod source;

@@ -7,6 +7,7 @@ mod document;
 mod export;
 mod html;
 pub mod json;
+mod kubernetes;
 pub mod text;
 mod words;
 

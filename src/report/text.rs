@@ -23,6 +23,9 @@ pub fn analysis(a: &Analysis, width: usize) -> String {
         [one] => proxy(&mut out, a, one, width),
         many => fleet(&mut out, a, many, width),
     }
+    if let Some(k) = &a.kubernetes {
+        super::kubernetes::section(&mut out, k, width);
+    }
     findings(&mut out, a, width);
     problems(&mut out, a, width);
     out
@@ -47,14 +50,14 @@ pub fn inputs(a: &Analysis, width: usize) -> String {
     out
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut t = Table::new();
     t.load_style(presets::NOTHING);
     t.set_header(header);
     t
 }
 
-fn align_right(t: &mut Table, columns: &[usize]) {
+pub(super) fn align_right(t: &mut Table, columns: &[usize]) {
     for c in columns {
         if let Some(c) = t.column_mut(*c) {
             c.set_cell_alignment(CellAlignment::Right);
@@ -63,7 +66,7 @@ fn align_right(t: &mut Table, columns: &[usize]) {
 }
 
 /// The table without the spaces that pad its last column, and without its left margin.
-fn trimmed(t: &Table) -> String {
+pub(super) fn trimmed(t: &Table) -> String {
     t.to_string().lines().fold(String::new(), |mut out, line| {
         let line = line.strip_prefix(' ').unwrap_or(line);
         out.push_str(line.trim_end());
@@ -72,7 +75,7 @@ fn trimmed(t: &Table) -> String {
     })
 }
 
-fn bold() -> Style {
+pub(super) fn bold() -> Style {
     Style::new().bold()
 }
 
@@ -131,6 +134,9 @@ fn proxy(out: &mut String, a: &Analysis, p: &ProxyReport, width: usize) {
         size(m.resident.high),
         limit(p),
     );
+    if let Some(of) = &m.limit_of {
+        let _ = writeln!(out, "the limit is that of {}", clean(of));
+    }
     if m.outside_allocator.bytes > 0 {
         let o = m.outside_allocator;
         let _ =

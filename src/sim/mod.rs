@@ -2,3 +2,4 @@
 
 pub mod bpf;
 mod bpf_slots;
+pub mod scope;

@@ -1,0 +1,411 @@
+//! Kubernetes objects as `kubectl`, `oc adm must-gather`, `istioctl bug-report`, cilium's sysdump, velero and watches
+//! write them: JSON or YAML, lists, single objects, several documents, events.
+//!
+//! Objects are cut apart first ([`cut`]) and then read in parallel, one at a time ([`wire`]); no file becomes a tree of
+//! values. Kinds that tell nothing about proxies are counted.
+
+mod cut;
+mod wire;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use serde::de::DeserializeOwned;
+
+use super::json::outline::Outline;
+use super::json::{names, tally};
+use crate::model::envoy::Name;
+use crate::model::kubernetes::Kubernetes;
+use crate::model::problem::{Loss, Problem};
+use crate::model::source::{InputId, Span};
+use cut::{Event, Form, Piece};
+use wire::{Body, Source};
+
+/// Problems of one kind listed one by one.
+const LISTED: usize = 20;
+/// Objects longer than this are not read (etcd takes 1.5 MiB at most).
+const MAX_OBJECT_BYTES: usize = 16 << 20;
+
+/// One object as it was read.
+#[derive(Debug)]
+struct Object {
+    /// Kind with its API group: `Service`, `Sidecar.networking.istio.io`.
+    kind: Name,
+    namespace: Name,
+    name: Name,
+    version: u64,
+    /// Over all its keys and values.
+    hash: u64,
+    event: Option<Event>,
+    input: InputId,
+    line: u64,
+    body: Option<Body>,
+}
+
+/// What one document gave, to be joined by [`assemble`].
+#[derive(Debug, Default)]
+pub struct Objects {
+    label: String,
+    all: Vec<Object>,
+    incomplete: bool,
+}
+
+/// Reads one document. Every object is read or is a problem of its own; what was whole before a break is kept.
+pub fn read(label: &str, input: InputId, bytes: &[u8]) -> (Objects, Vec<Problem>) {
+    let text = text(bytes);
+    let mut problems = Vec::new();
+    if let Cow::Owned(_) = &text {
+        problems.push(Problem::new(label, Loss::Nothing, "not UTF-8; read with replacement characters where needed"));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let cut = cut::cut(text);
+    let read: Vec<Result<Option<Object>, Problem>> = cut.pieces.par_iter().map(|p| object(label, input, p)).collect();
+    let mut out = Objects { label: label.to_owned(), ..Objects::default() };
+    let mut lost = 0_usize;
+    for one in read {
+        match one {
+            Ok(Some(object)) => out.all.push(object),
+            Ok(None) => {}
+            Err(p) => {
+                out.incomplete |= p.loss >= Loss::Resource;
+                lost += 1;
+                if lost <= LISTED {
+                    problems.push(p);
+                }
+            }
+        }
+    }
+    if lost > LISTED {
+        let more = lost - LISTED;
+        problems.push(Problem::new(label, Loss::Resource, format!("{more} more objects that could not be read")));
+    }
+    let whole = out.all.len();
+    for (offset, line, what) in cut.breaks {
+        out.incomplete = true;
+        let what = format!("{what}; {whole} objects were whole");
+        problems.push(Problem { line: Some(line), ..Problem::new(label, Loss::Part, what).at(offset as u64) });
+    }
+    if out.all.is_empty() && problems.iter().all(|p| p.loss == Loss::Nothing) && !cut.pieces.is_empty() {
+        problems.push(
+            Problem::new(label, Loss::Whole, "no Kubernetes objects in it").hint("expected `kubectl get … -o json`"),
+        );
+    }
+    (out, problems)
+}
+
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Cow::Owned(super::load::utf16(bytes).0);
+    }
+    String::from_utf8_lossy(bytes)
+}
+
+/// JSON text of one object.
+struct Json<'a>(&'a str);
+/// YAML text of one object.
+struct Yaml<'a>(&'a str);
+
+/// What went wrong: byte and line inside the object, and why.
+#[derive(Debug)]
+struct Wrong {
+    line: u64,
+    why: String,
+}
+
+fn yaml<W: DeserializeOwned>(text: &str) -> Result<W, serde_saphyr::Error> {
+    let mut options = serde_saphyr::Options::default();
+    options.duplicate_keys = serde_saphyr::options::DuplicateKeyPolicy::LastWins;
+    serde_saphyr::from_str_with_options(text, options)
+}
+
+impl Source for Json<'_> {
+    type Error = Wrong;
+    fn parse<W: DeserializeOwned + Default>(&self) -> Result<W, Wrong> {
+        serde_json::from_str(self.0).map_err(|e| {
+            let why = e.to_string();
+            let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(w, _)| w).to_owned();
+            Wrong { line: e.line() as u64, why }
+        })
+    }
+    fn inner_yaml<W: DeserializeOwned + Default>(text: &str) -> Option<W> {
+        yaml(text).ok()
+    }
+}
+
+impl Source for Yaml<'_> {
+    type Error = Wrong;
+    fn parse<W: DeserializeOwned + Default>(&self) -> Result<W, Wrong> {
+        yaml(self.0).map_err(|e| {
+            let line = e.location().map_or(1, |l| l.line());
+            let why = e.without_snippet().to_string();
+            let why = why.lines().next().unwrap_or("").to_owned();
+            Wrong { line, why }
+        })
+    }
+    fn inner_yaml<W: DeserializeOwned + Default>(text: &str) -> Option<W> {
+        yaml(text).ok()
+    }
+}
+
+/// `apiVersion`, `kind`, `metadata.namespace` and `metadata.name` of an object, without reading the rest.
+#[derive(Debug, Default)]
+struct Head<'a> {
+    api: Cow<'a, str>,
+    kind: Cow<'a, str>,
+    namespace: Cow<'a, str>,
+    name: Cow<'a, str>,
+    /// Keys of the object.
+    keys: Vec<&'a str>,
+}
+
+fn head<'a>(p: &Piece<'a>) -> Head<'a> {
+    let mut h = Head::default();
+    let mut take = |key: &'a str, inside: Option<&str>, value: Cow<'a, str>| match (inside, key) {
+        (None, "apiVersion") => h.api = value,
+        (None, "kind") => h.kind = value,
+        (Some("metadata"), "name") => h.name = value,
+        (Some("metadata"), "namespace") => h.namespace = value,
+        _ => {}
+    };
+    let mut keys = Vec::new();
+    match p.form {
+        Form::Json => {
+            let text = |b: &'a [u8]| std::str::from_utf8(b).unwrap_or("");
+            let value = |b: &'a [u8]| {
+                let t = text(b);
+                Cow::Borrowed(t.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(""))
+            };
+            for field in Outline::new(p.text.as_bytes()).into_iter().flatten() {
+                keys.push(text(field.key));
+                take(text(field.key), None, value(field.value));
+                if field.key == b"metadata" {
+                    for inner in Outline::new(field.value).into_iter().flatten() {
+                        take(text(inner.key), Some("metadata"), value(inner.value));
+                    }
+                }
+            }
+        }
+        Form::Yaml { dash } => {
+            let (mut level, mut inside, mut inner_level) = (None, None, None);
+            for (i, line) in p.text.lines().enumerate() {
+                let mut spaces = line.len() - line.trim_start_matches(' ').len();
+                let mut rest = &line[spaces..];
+                if let (0, Some(dash)) = (i, dash) {
+                    let after = &line[dash + 1..];
+                    rest = after.trim_start_matches(' ');
+                    spaces = line.len() - rest.len();
+                }
+                if rest.is_empty() || rest.starts_with('#') {
+                    continue;
+                }
+                let Some((key, value)) = rest.split_once(':') else { continue };
+                let value = Cow::Borrowed(value.trim().trim_matches(['"', '\'']));
+                if spaces == *level.get_or_insert(spaces) {
+                    keys.push(key);
+                    inside = (value.is_empty()).then_some(key);
+                    inner_level = None;
+                    take(key, None, value);
+                } else if inside == Some("metadata") && spaces == *inner_level.get_or_insert(spaces) {
+                    take(key, inside, value);
+                }
+            }
+        }
+    }
+    h.keys = keys;
+    h
+}
+
+/// The kind of an object that does not say it, from the fields that only that kind has.
+fn guess(keys: &[&str]) -> &'static str {
+    let has = |k: &str| keys.contains(&k);
+    if has("addressType") && has("endpoints") {
+        "EndpointSlice"
+    } else if has("subsets") {
+        "Endpoints"
+    } else {
+        ""
+    }
+}
+
+/// The API group that the kinds of the core and of `apps` have when a list without `apiVersion` holds them.
+fn group_of<'a>(api: &'a str, kind: &str) -> &'a str {
+    match api.rsplit_once('/') {
+        Some((group, _)) => group,
+        None if api.is_empty() => match kind {
+            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps",
+            "EndpointSlice" => "discovery.k8s.io",
+            _ => "",
+        },
+        None => "",
+    }
+}
+
+/// `Service`, `Sidecar.networking.istio.io`: Kubernetes' own groups go without.
+fn kind_name(group: &str, kind: &str) -> Name {
+    if !group.contains('.') || (group.ends_with(".k8s.io") && group != "gateway.networking.k8s.io") {
+        names::word(kind)
+    } else {
+        names::word(&format!("{kind}.{group}"))
+    }
+}
+
+fn object(label: &str, input: InputId, p: &Piece<'_>) -> Result<Option<Object>, Problem> {
+    let head = head(p);
+    let api = if head.api.is_empty() { p.api } else { &head.api };
+    let kind = match &*head.kind {
+        "" if p.kind.is_empty() => guess(&head.keys),
+        "" => p.kind,
+        kind => kind,
+    };
+    let at = |what: String| {
+        let name =
+            if head.namespace.is_empty() { head.name.to_string() } else { format!("{}/{}", head.namespace, head.name) };
+        let named = format!("{} {name}", if kind.is_empty() { "object" } else { kind });
+        Problem {
+            line: Some(p.line),
+            ..Problem::new(label, Loss::Resource, format!("{}: {what}", named.trim_end())).at(p.offset as u64)
+        }
+    };
+    if p.event == Some(Event::Error) {
+        return Err(at("the watch ended with an error".to_owned()).hint("start the watch again and append"));
+    }
+    if !p.whole {
+        return Err(at("the file ends inside this object".to_owned()).hint("was the command that wrote it cut off?"));
+    }
+    if kind.is_empty() {
+        if head.keys.is_empty() && p.text.trim_matches(['{', '}', '-', ' ', '\n', '\r']).is_empty() {
+            return Ok(None);
+        }
+        return Err(at("has no kind".to_owned()).hint("expected objects as `kubectl get … -o json` writes them"));
+    }
+    let group = group_of(api, kind);
+    let mut object = Object {
+        kind: kind_name(group, kind),
+        namespace: names::word(&head.namespace),
+        name: names::word(&head.name),
+        version: 0,
+        hash: 0,
+        event: p.event,
+        input,
+        line: p.line,
+        body: None,
+    };
+    if p.text.len() > MAX_OBJECT_BYTES {
+        return Err(at(format!("{} bytes long; objects over {MAX_OBJECT_BYTES} are not read", p.text.len())));
+    }
+    let (result, tally) = tally::scoped(|| match p.form {
+        Form::Json => wire::read(&Json(p.text), group, kind),
+        Form::Yaml { dash: None } => wire::read(&Yaml(p.text), group, kind),
+        Form::Yaml { dash: Some(dash) } => {
+            // the dash becomes part of the indentation: a mapping of its own
+            let text = [&p.text[..dash], " ", &p.text[dash + 1..]].concat();
+            wire::read(&Yaml(&text), group, kind)
+        }
+    });
+    let body = result.map_err(|w| {
+        let line = p.line + w.line.saturating_sub(1);
+        Problem { line: Some(line), ..at(w.why) }
+    })?;
+    let Some(mut body) = body else { return Ok(Some(object)) };
+    for meta in body.metas() {
+        meta.span = Span { input, offset_bytes: p.offset as u64, line: p.line, len_bytes: p.text.len() as u64 };
+        (object.namespace, object.name) = (meta.namespace.clone(), meta.name.clone());
+        object.version = meta.resource_version;
+    }
+    if object.name.is_empty() {
+        return Err(at("has no metadata.name".to_owned()));
+    }
+    object.hash = tally.hash;
+    object.body = Some(body);
+    Ok(Some(object))
+}
+
+/// Joins the documents of a run, in order. The same object twice counts once; where the two differ the newer
+/// `resourceVersion` is taken, and the later one where that does not tell. `None` without any object.
+pub fn assemble(documents: Vec<Objects>) -> (Option<Kubernetes>, Vec<Problem>) {
+    if documents.is_empty() {
+        return (None, Vec::new());
+    }
+    let mut out = Kubernetes { incomplete: documents.iter().any(|d| d.incomplete), ..Kubernetes::default() };
+    let mut problems = Vec::new();
+    let mut kept: HashMap<(Name, Name, Name), Object> = HashMap::new();
+    let mut differing = 0_usize;
+    for document in documents {
+        for object in document.all {
+            out.watch_events += u64::from(object.event.is_some());
+            if object.body.is_none() {
+                *out.kinds.entry(object.kind).or_default() += 1;
+                continue;
+            }
+            let key = (object.kind.clone(), object.namespace.clone(), object.name.clone());
+            if object.event == Some(Event::Deleted) {
+                kept.remove(&key);
+                continue;
+            }
+            let Some(before) = kept.get(&key) else {
+                kept.insert(key, object);
+                continue;
+            };
+            let contradicts = before.hash != object.hash && object.event.is_none() && before.event.is_none();
+            if contradicts {
+                differing += 1;
+                if differing <= LISTED {
+                    let older = before.version > object.version;
+                    let what = format!(
+                        "{} {}/{} also stands at line {}{} with other content; the {} is taken",
+                        object.kind,
+                        object.namespace,
+                        object.name,
+                        before.line,
+                        if before.input == object.input { "" } else { " of an earlier file" },
+                        if older { "earlier one (newer resourceVersion)" } else { "one here" },
+                    );
+                    let p = Problem::new(&*document.label, Loss::Nothing, what);
+                    problems.push(Problem { line: Some(object.line), input: Some(object.input), ..p });
+                }
+            }
+            if object.version >= before.version {
+                kept.insert(key, object);
+            }
+        }
+    }
+    if differing > LISTED {
+        let what = format!("{} more objects stand twice with other content", differing - LISTED);
+        problems.push(Problem::new("", Loss::Nothing, what));
+    }
+    let mut all: Vec<((Name, Name, Name), Object)> = kept.into_iter().collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    for (_, object) in all {
+        *out.kinds.entry(object.kind).or_default() += 1;
+        if let Some(body) = object.body {
+            place(&mut out, body);
+        }
+    }
+    (Some(out), problems)
+}
+
+fn place(out: &mut Kubernetes, body: Body) {
+    match body {
+        Body::Service(o) => out.services.push(o),
+        Body::Endpoints(all) => out.endpoints.extend(all),
+        Body::Pod(o) => out.pods.push(*o),
+        Body::Namespace(m) => out.namespaces.push(m),
+        Body::Workload(o) => out.workloads.push(o),
+        Body::Sidecar(o) => out.sidecars.push(o),
+        Body::VirtualService(o) => out.virtual_services.push(o),
+        Body::DestinationRule(o) => out.destination_rules.push(o),
+        Body::ServiceEntry(o) => out.service_entries.push(o),
+        Body::Gateway(o) => out.gateways.push(o),
+        Body::HttpRoute(o) => out.http_routes.push(o),
+        Body::HttpProxy(o) => out.http_proxies.push(o),
+        Body::MeshConfig(o) => out.mesh_configs.push(o),
+        Body::RevisionGc(_, gc) => out.revision_gc = Some(gc),
+        Body::ConfigMap(_) => {}
+        Body::KnativeRoute(o) => out.knative_routes.push(o),
+        Body::Revision(o) => out.revisions.push(o),
+        Body::Osm(o) => out.osm_mesh_configs.push(o),
+        Body::TrafficTarget(o) => out.traffic_targets.push(o),
+        Body::HttpRouteGroup(o) => out.http_route_groups.push(o),
+    }
+}
