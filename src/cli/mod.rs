@@ -4,6 +4,7 @@ mod analyze;
 mod bpf;
 mod calibrate;
 mod output;
+mod report;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -71,6 +72,8 @@ enum Command {
     },
     /// Where the memory of a node's BPF maps went, from `bpftool -j`
     Bpf(bpf::BpfArgs),
+    /// Saved JSON reports as HTML, Markdown and other formats
+    Report(report::ReportArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
 }
@@ -94,6 +97,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Ls(args) => analyze::ls(args),
         Command::Explain { code } => explain(code.as_deref()),
         Command::Bpf(args) => bpf::run(args),
+        Command::Report(args) => report::run(args),
         Command::Calibrate(args) => calibrate::run(args),
     };
     match result {

@@ -603,7 +603,7 @@ fn treemap<'a>(proxy: &'a Proxy, entries: &[Entry], priced: &Priced) -> Vec<Dime
         // virtual hosts are in the fields of their table
         if let Some(m) = meta(proxy, e).filter(|_| e.kind != "virtual_host") {
             let parts = match &m.fields {
-                Some(fields) => treemap::exclusive(fields, m.span.len_bytes),
+                Some(fields) => treemap::exclusive(fields.iter().map(|(path, n)| (&**path, *n)), m.span.len_bytes),
                 None => vec![("(small resources)", m.span.len_bytes)],
             };
             for (path, json_bytes) in parts {

@@ -144,20 +144,20 @@ fn by_size(a: &Sums, a_name: &str, b: &Sums, b_name: &str) -> std::cmp::Ordering
 
 /// `fields` of a resource, which include what is in them, as parts that do not overlap; the last one, without a name,
 /// is what none of them has. Only the largest fields are known, so a part may hold small ones in it.
-pub(super) fn exclusive<'a>(fields: &'a [(crate::model::envoy::Name, u64)], whole: u64) -> Vec<(&'a str, u64)> {
+pub fn exclusive<'a>(fields: impl IntoIterator<Item = (&'a str, u64)>, whole: u64) -> Vec<(&'a str, u64)> {
     let inside = |outer: &str, inner: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.') || rest.starts_with("[]"))
     };
-    let mut out: Vec<(&'a str, u64)> = Vec::with_capacity(fields.len() + 1);
+    let mut out: Vec<(&'a str, u64)> = Vec::new();
     let mut rest = whole;
     for (path, bytes) in fields {
         // fields are sorted by size, so what holds this one stands before it; the longest of them is the nearest
         let holder = out.iter_mut().filter(|(outer, _)| inside(outer, path)).max_by_key(|(outer, _)| outer.len());
         match holder {
-            Some((_, own)) => *own = own.saturating_sub(*bytes),
-            None => rest = rest.saturating_sub(*bytes),
+            Some((_, own)) => *own = own.saturating_sub(bytes),
+            None => rest = rest.saturating_sub(bytes),
         }
-        out.push((path, *bytes));
+        out.push((path, bytes));
     }
     out.push(("", rest));
     out.retain(|(_, bytes)| *bytes > 0);
@@ -170,9 +170,8 @@ mod tests {
 
     #[test]
     fn fields_do_not_overlap() {
-        let field = |path: &str, n| (path.into(), n);
-        let fields = [field("a", 90), field("a.b", 60), field("a.b[]", 50), field("ab", 5)];
-        assert_eq!(exclusive(&fields, 100), [("a", 30), ("a.b", 10), ("a.b[]", 50), ("ab", 5), ("", 5)]);
+        let fields = [("a", 90), ("a.b", 60), ("a.b[]", 50), ("ab", 5)];
+        assert_eq!(exclusive(fields, 100), [("a", 30), ("a.b", 10), ("a.b[]", 50), ("ab", 5), ("", 5)]);
     }
 
     #[test]

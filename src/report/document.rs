@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 /// A report of any kind.
 #[derive(Debug)]
@@ -311,7 +311,7 @@ pub struct Resource {
 }
 
 /// A field of a resource.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Field {
     /// `virtual_hosts[].routes[]`.
@@ -321,7 +321,7 @@ pub struct Field {
 }
 
 /// Where a resource stands.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Source {
     /// Input.
@@ -458,6 +458,8 @@ pub struct Bpf {
     pub groups: Vec<BpfGroup>,
     /// Maps of one owner, name and shape.
     pub rows: Vec<BpfRow>,
+    /// Every map.
+    pub maps: Vec<BpfMap>,
     /// Its findings, where it is a part of an analysis.
     pub findings: Vec<Finding>,
 }
@@ -511,7 +513,58 @@ pub struct BpfRow {
     pub totals: BpfTotals,
 }
 
+impl States {
+    /// All of them.
+    pub(super) fn total(&self) -> u64 {
+        self.fixed + self.active + self.warming + self.draining + self.error
+    }
+}
+
+/// A map, as `bpf` lists it.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct BpfMap {
+    /// Id.
+    pub id: u32,
+    /// Name.
+    pub name: Option<String>,
+    /// Type.
+    #[serde(rename = "type")]
+    pub map_type: String,
+    /// Owner.
+    pub owner: String,
+    /// The outer map's id.
+    pub parent: Option<u32>,
+    /// `max_entries`.
+    pub entries_max: u64,
+    /// Live entries, where known.
+    pub entries_live: Option<u64>,
+    /// `bytes_memlock`.
+    pub memlock: Option<u64>,
+    /// What the model gives for it.
+    pub predicted_memlock: Option<u64>,
+    /// What the allocator hands out.
+    pub real: Option<u64>,
+}
+
 impl Document {
+    /// The proxies of an analysis; none in other kinds.
+    pub(super) fn proxies(&self) -> &[Proxy] {
+        match &self.body {
+            Body::Analysis(a) => &a.proxies,
+            _ => &[],
+        }
+    }
+
+    /// The node's maps, in a report of their own or beside proxies.
+    pub(super) fn bpf(&self) -> Option<&Bpf> {
+        match &self.body {
+            Body::Analysis(a) => a.bpf.as_ref(),
+            Body::Bpf(b) => Some(b),
+            Body::Other => None,
+        }
+    }
+
     /// Reads a report from its JSON.
     ///
     /// # Errors

@@ -1,31 +1,50 @@
 //! The formats that are made of a report's JSON, for every kind of report alike.
 
 use super::document::Document;
-use super::html;
+use super::{html, markdown, openmetrics, rows, stacks};
 
 /// A format besides text and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
     /// One page for a browser.
     Html,
+    /// Markdown for issue trackers.
+    Markdown,
+    /// A row per resource, for spreadsheets.
+    Csv,
+    /// A JSON object per resource.
+    Ndjson,
+    /// A gzipped profile for viewers of profiles.
+    Pprof,
+    /// Folded stacks of heap bytes.
+    Folded,
+    /// Folded stacks of bytes of JSON, down to fields.
+    FoldedJson,
+    /// Gauges.
+    OpenMetrics,
 }
 
 impl Export {
     /// All of them, with the name that `-o` takes.
-    pub const ALL: &[(&str, Self)] = &[("html", Self::Html)];
+    pub const ALL: &[(&str, Self)] = &[
+        ("html", Self::Html),
+        ("md", Self::Markdown),
+        ("csv", Self::Csv),
+        ("ndjson", Self::Ndjson),
+        ("pprof", Self::Pprof),
+        ("folded", Self::Folded),
+        ("folded-json", Self::FoldedJson),
+        ("openmetrics", Self::OpenMetrics),
+    ];
 
     /// Lists every resource.
     pub fn every_resource(self) -> bool {
-        match self {
-            Self::Html => false,
-        }
+        matches!(self, Self::Csv | Self::Ndjson | Self::Pprof | Self::Folded | Self::FoldedJson)
     }
 
     /// Shows fields, of small resources too.
     pub fn by_field(self) -> bool {
-        match self {
-            Self::Html => true,
-        }
+        matches!(self, Self::Html | Self::Pprof | Self::FoldedJson)
     }
 
     /// Draws the treemap.
@@ -35,9 +54,7 @@ impl Export {
 
     /// Is not text, so a terminal must not get it.
     pub fn binary(self) -> bool {
-        match self {
-            Self::Html => false,
-        }
+        self == Self::Pprof
     }
 
     /// The reports in this format.
@@ -47,6 +64,13 @@ impl Export {
     pub fn render(self, reports: &[Document]) -> Result<Vec<u8>, String> {
         match self {
             Self::Html => Ok(html::render(reports).into_bytes()),
+            Self::Markdown => Ok(markdown::render(reports).into_bytes()),
+            Self::Csv => rows::csv(reports),
+            Self::Ndjson => rows::ndjson(reports),
+            Self::Pprof => stacks::pprof(reports),
+            Self::Folded => stacks::folded(reports, false),
+            Self::FoldedJson => stacks::folded(reports, true),
+            Self::OpenMetrics => openmetrics::render(reports),
         }
     }
 }

@@ -3,24 +3,33 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use super::words::is_hostile;
 
 /// Pretty-printed JSON with a final newline. What could act on a terminal or reorder its text is written as `\\u` escapes,
 /// also where JSON allows it raw (DEL, C1 controls, bidirectional overrides): the value is the same.
 pub fn render<T: Serialize>(report: &T) -> String {
+    text(report, PrettyFormatter::new())
+}
+
+/// [`render`] in one line.
+pub(super) fn line<T: Serialize>(value: &T) -> String {
+    text(value, CompactFormatter)
+}
+
+fn text<T: Serialize>(value: &T, formatter: impl Formatter) -> String {
     let mut bytes = Vec::new();
     // the report value holds strings, integers and lists only, so this cannot fail
-    let _ = report.serialize(&mut Serializer::with_formatter(&mut bytes, Careful(PrettyFormatter::new())));
+    let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, Careful(formatter)));
     let mut text = String::from_utf8(bytes).unwrap_or_default();
     text.push('\n');
     text
 }
 
-struct Careful<'a>(PrettyFormatter<'a>);
+struct Careful<F>(F);
 
-impl Formatter for Careful<'_> {
+impl<F: Formatter> Formatter for Careful<F> {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut from = 0;
         for (i, c) in fragment.match_indices(is_hostile) {

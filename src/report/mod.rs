@@ -8,6 +8,10 @@ mod export;
 mod html;
 pub mod json;
 mod kubernetes;
+mod markdown;
+mod openmetrics;
+mod rows;
+mod stacks;
 pub mod text;
 mod words;
 

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::treemap::{self, Size};
 use super::{Name, bar, count, grouped, name, share};
 use crate::model::size::size;
-use crate::report::document::{Analysis, Dimension, Distribution, Estimate, Head, Proxy, Resource, Row, States};
+use crate::report::document::{Analysis, Dimension, Distribution, Estimate, Head, Proxy, Resource, Row};
 
 /// Proxies shown in full.
 const IN_FULL: usize = 3;
@@ -135,8 +135,8 @@ fn fleet(a: &Analysis) -> Markup {
                             td class="bar" { (bar(p.memory.allocated.bytes, most)) }
                             td class="n" { (size(p.memory.config.bytes)) }
                             td class="n" { @match &p.memory.observed { Some(o) => (size(o.allocated)), None => "-" } }
-                            td class="n" { (grouped(total(p.counts.listeners))) }
-                            td class="n" { (grouped(total(p.counts.clusters))) }
+                            td class="n" { (grouped(p.counts.listeners.total())) }
+                            td class="n" { (grouped(p.counts.clusters.total())) }
                             td class="n" { (grouped(p.draining.listeners_implied.unwrap_or(p.draining.listeners_in_dump))) }
                         }
                     }
@@ -159,10 +159,6 @@ fn fleet(a: &Analysis) -> Markup {
             }
         }
     }
-}
-
-fn total(s: States) -> u64 {
-    s.fixed + s.active + s.warming + s.draining + s.error
 }
 
 fn proxy(p: &Proxy, i: usize) -> Markup {
@@ -270,7 +266,7 @@ fn states(p: &Proxy) -> Markup {
             table {
                 thead { tr { th { "State" } th class="n" { "Static" } th class="n" { "Active" } th class="n" { "Warming" } th class="n" { "Draining" } th class="n" { "Error" } } }
                 tbody {
-                    @for (what, s) in rows.iter().filter(|(_, s)| total(*s) > 0) {
+                    @for (what, s) in rows.iter().filter(|(_, s)| s.total() > 0) {
                         tr { td { (what) } @for n in [s.fixed, s.active, s.warming, s.draining, s.error] { td class="n" { @if n == 0 { "-" } @else { (grouped(n)) } } } }
                     }
                 }
