@@ -12,3 +12,5 @@ mod json;
 pub mod kind;
 pub mod kubernetes;
 pub mod load;
+pub mod protobuf;
+pub mod recording;

@@ -1,9 +1,5 @@
 //! Resources as protojson to `google.protobuf.Any` in wire form, by descriptor.
 //!
-//! The descriptors (`envoy_api.binpb.gz`) come from the PyPI package `xds-protos` (Apache-2.0);
-//! `scripts/envoy_descriptors.py` rebuilds the file.
-
-use std::io::Read;
 use std::sync::OnceLock;
 
 use prost_reflect::prost::Message;
@@ -12,6 +8,7 @@ use serde_json::Value;
 
 use super::LabError;
 use super::proto::Any;
+use crate::evidence::protobuf::descriptors;
 
 /// What every type URL begins with.
 pub const TYPE_PREFIX: &str = "type.googleapis.com/";
@@ -19,11 +16,7 @@ pub const TYPE_PREFIX: &str = "type.googleapis.com/";
 fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {
-        let mut raw = Vec::new();
-        flate2::read::MultiGzDecoder::new(&include_bytes!("envoy_api.binpb.gz")[..])
-            .read_to_end(&mut raw)
-            .expect("the descriptor file in the binary is a gzip stream");
-        DescriptorPool::decode(raw.as_slice()).expect("the descriptor file in the binary is a FileDescriptorSet")
+        DescriptorPool::decode(descriptors().as_slice()).expect("the descriptors in the binary are a FileDescriptorSet")
     })
 }
 

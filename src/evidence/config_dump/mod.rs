@@ -11,6 +11,7 @@ mod shape;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,8 +24,8 @@ use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
 
 pub(crate) use messages::Node as WireNode;
-pub(crate) use resource::node;
-pub(crate) use shape::{Class, peek};
+pub(crate) use resource::{Resource as WireResource, node, read as read_piece};
+pub(crate) use shape::{Class, ElementKind, ListField, ResourceKind, bare_type, peek};
 
 /// Limits of the reader.
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +114,24 @@ impl Work {
             }
         }
     }
+}
+
+/// The pieces of a dump in memory, in its order, with what had to be said while cutting it.
+pub(crate) fn pieces(label: &str, bytes: &[u8], limits: Limits) -> (Vec<(ElementKind, Range<usize>)>, Vec<Problem>) {
+    let mut cutter = Cutter::new(limits.max_resource_bytes);
+    let (mut out, mut at) = (Vec::new(), 0);
+    loop {
+        let mut found = Vec::new();
+        let used = cutter.run(&bytes[at..], true, usize::MAX, &mut found);
+        out.extend(found.into_iter().map(|p: Piece| (p.kind, at + p.range.start..at + p.range.end)));
+        at += used;
+        if used == 0 || at >= bytes.len() {
+            break;
+        }
+    }
+    let whole = Dumps { resources: out.len(), ..Dumps::default() };
+    let problems = cutter.remarks.iter().map(|r| remark(label, r, &whole, None)).collect();
+    (out, problems)
 }
 
 /// Reads a config dump from memory. See [`read_stream`].
@@ -275,7 +294,7 @@ fn read_batch(buffer: &[u8], pieces: &[Piece], label: &str, input: InputId, limi
 }
 
 /// The JSON error without its own position, which counts from the start of the piece.
-fn reason(e: &serde_json::Error, piece: &str) -> String {
+pub(crate) fn reason(e: &serde_json::Error, piece: &str) -> String {
     let text = e.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);
     if text.contains("recursion limit") {
@@ -295,7 +314,7 @@ fn reason(e: &serde_json::Error, piece: &str) -> String {
 }
 
 /// Where in the piece the error is.
-fn within(piece: &str, e: &serde_json::Error) -> usize {
+pub(crate) fn within(piece: &str, e: &serde_json::Error) -> usize {
     let line_start: usize = piece.split_inclusive('\n').take(e.line().saturating_sub(1)).map(str::len).sum();
     (line_start + e.column().saturating_sub(1)).min(piece.len())
 }

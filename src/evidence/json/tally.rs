@@ -189,7 +189,7 @@ const fn const_mix(h: u64, v: u64) -> u64 {
 }
 
 /// Folds `snake_case` and `lowerCamelCase` together: no underscores, lower case, eight bytes at a time.
-const fn key_hash(key: &[u8]) -> u64 {
+pub(crate) const fn key_hash(key: &[u8]) -> u64 {
     let (mut h, mut word, mut n, mut i) = (0_u64, 0_u64, 0_u32, 0);
     while i < key.len() {
         let b = key[i];
