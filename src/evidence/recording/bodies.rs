@@ -80,7 +80,7 @@ pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, e
     };
     let (resource, fault) = match element(kind) {
         None => (Resource::Opaque, json_fault(&text)),
-        Some(element) => match read_piece(element, &text, Span::default()) {
+        Some(element) => match read_piece(element, &text, Span::default(), u64::MAX) {
             Ok((mut found, _)) => (found.pop().map_or(Resource::Opaque, model), None),
             Err(e) => (
                 Resource::Opaque,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::bodies::{self, Mention};
+use super::documents::next_object;
 use super::timeline::Timeline;
 use crate::evidence::config_dump::{self, ElementKind, ListField, ResourceKind, WireResource, pieces, read_piece};
 use crate::evidence::envoy_admin::{server_info, utf8};
@@ -78,7 +79,7 @@ pub(super) fn bootstrap(
     let text = bootstrap_text(label, &all, timeline)?;
     let at = |part: &[u8]| (part.as_ptr() as usize - all.as_ptr() as usize) as u64;
     let place = Span { input, offset_bytes: at(text), line: 0, len_bytes: text.len() as u64 };
-    let read = read_piece(ElementKind::Bootstrap, &String::from_utf8_lossy(text), place);
+    let read = read_piece(ElementKind::Bootstrap, &String::from_utf8_lossy(text), place, u64::MAX);
     let found = match read {
         Ok((found, _)) => found.into_iter().find_map(|r| match r {
             WireResource::Bootstrap(b) => Some(Box::new(b.0)),
@@ -174,12 +175,9 @@ fn active(kind: ElementKind, piece: &[u8]) -> Option<(&'static str, &[u8])> {
     Some((type_name, text))
 }
 
-/// Whether the head of a document is that of discovery responses: one, or a list of them.
+/// Whether the head of a document is that of discovery responses, however they are strung together.
 pub(super) fn is_response(head: &[u8]) -> bool {
     let has = |f: Item<'_>| matches!(f.key, b"resources" | b"type_url" | b"typeUrl");
-    let object = |text: &[u8]| text.first() == Some(&b'{') && Outline::new(text).into_iter().flatten().any(has);
-    let text = &head[skip_space(head)..];
-    object(text)
-        || (text.first() == Some(&b'[')
-            && Outline::new(text).and_then(|mut l| l.next()).is_some_and(|e| object(e.value)))
+    let first = next_object(head, 0).0.and_then(|at| Outline::new(&head[at..]));
+    first.into_iter().flatten().any(has)
 }
