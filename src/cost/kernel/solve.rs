@@ -130,6 +130,8 @@ struct Trial {
     profile: Profile,
     score: Score,
     explained: usize,
+    /// Those of them whose number of live entries is known: of the others, one in a hundred fits a wrong profile too.
+    certain: usize,
     solved: Vec<(Header, usize)>,
 }
 
@@ -188,7 +190,7 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
         }
     }
 
-    // switches: kept only when they explain more
+    // switches: kept only when they explain more than chance does, and held against a profile that needs none
     for _ in 0..2 {
         let before = best.explained;
         for change in SWITCHES {
@@ -196,8 +198,11 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
             if changed == origin {
                 continue;
             }
-            let trial = attempt(&changed, &changed, &rows, fixed);
-            if trial.explained > best.explained {
+            let mut trial = attempt(&changed, &changed, &rows, fixed);
+            if trial.certain > best.certain && trial.explained > best.explained
+                || trial.explained >= best.explained + CHANCE
+            {
+                trial.score.net -= 1;
                 best = trial;
                 origin = changed;
             }
@@ -222,6 +227,9 @@ pub fn fit(base: &Profile, known: &[Known], fixed: Fixed) -> Fit {
         profile,
     }
 }
+
+/// So many maps of unknown contents do not fit a wrong profile by accident.
+const CHANCE: usize = 3;
 
 const SWITCHES: &[fn(&Profile) -> Profile] = &[
     |p| Profile { hash_of_maps_spare: !p.hash_of_maps_spare, ..p.clone() },
@@ -348,8 +356,12 @@ fn attempt(profile: &Profile, base: &Profile, known: &[Known], fixed: Fixed) -> 
             moved += i64::from(distance != 0);
         }
     }
-    let explained = known.iter().filter(|row| explains(&profile, row)).count();
-    Trial { score: Score { net: 2 * explained as i64 - moved, near }, profile, explained, solved }
+    let (mut explained, mut certain) = (0, 0);
+    for row in known.iter().filter(|row| explains(&profile, row)) {
+        explained += 1;
+        certain += usize::from(row.live.is_some());
+    }
+    Trial { score: Score { net: 2 * explained as i64 - moved, near }, profile, explained, certain, solved }
 }
 
 /// True when the profile gives the row's number to the byte; with unknown live entries, when some possible number of

@@ -414,7 +414,13 @@ fn duplicates(facts: &Facts<'_>) -> Option<Draft> {
     Some(Draft {
         code: "MD507",
         severity: Severity::Warn,
-        title: format!("{} exist several times, some without a user", count(found.len() as u64, "kind of map")),
+        title: format!(
+            "{} there several times, some without a user",
+            match found.len() as u64 {
+                1 => "1 kind of map is".to_owned(),
+                n => format!("{} kinds of map are", group(n)),
+            }
+        ),
         evidence: found.into_iter().map(|(_, line)| line).collect(),
         saved_bytes: Some(saved),
         fix: "find who holds them (`bpftool map show` as root shows pids) and restart it".into(),
@@ -604,11 +610,7 @@ fn range(low: u64, high: u64) -> String {
 
 /// `1 map`, `2 maps`.
 fn count(n: u64, what: &str) -> String {
-    match what.split_once(' ') {
-        _ if n == 1 => format!("1 {what}"),
-        Some(("kind", rest)) => format!("{} kinds {rest}", group(n)),
-        _ => format!("{} {what}s", group(n)),
-    }
+    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", group(n)) }
 }
 
 /// Digits in threes.
