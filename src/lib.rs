@@ -24,6 +24,7 @@ pub mod cli;
 pub mod cost;
 pub mod evidence;
 pub mod findings;
+pub mod generate;
 pub mod input;
 pub mod lab;
 pub mod model;

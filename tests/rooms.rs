@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with the rooms it must not know.
-const FORBIDDEN: [(&str, &[&str]); 6] = [
-    ("model", &["input", "evidence", "cost", "sim", "findings", "report", "cli", "lab"]),
-    ("cost", &["input", "evidence", "sim", "findings", "report", "cli"]),
-    ("sim", &["input", "evidence", "findings", "report", "cli"]),
-    ("evidence", &["cost", "sim", "findings", "report", "cli"]),
-    ("findings", &["input", "evidence", "report", "cli"]),
-    ("report", &["input", "evidence", "sim", "cli"]),
+const FORBIDDEN: [(&str, &[&str]); 8] = [
+    ("model", &["input", "evidence", "cost", "sim", "findings", "report", "cli", "lab", "generate"]),
+    ("cost", &["input", "evidence", "sim", "findings", "report", "cli", "generate"]),
+    ("sim", &["input", "evidence", "findings", "report", "cli", "generate"]),
+    ("evidence", &["cost", "sim", "findings", "report", "cli", "generate"]),
+    ("findings", &["input", "evidence", "report", "cli", "generate"]),
+    ("report", &["input", "evidence", "sim", "cli", "generate"]),
+    ("generate", &["input", "evidence", "cost", "findings", "report", "cli"]),
+    ("lab", &["generate", "cli"]),
 ];
 
 /// The file that writes requested outputs, and the only one outside `input/` and `lab/` that may touch files.

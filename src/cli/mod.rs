@@ -3,6 +3,7 @@
 mod analyze;
 mod bpf;
 mod calibrate;
+mod generate;
 mod output;
 mod report;
 
@@ -74,6 +75,8 @@ enum Command {
     Bpf(bpf::BpfArgs),
     /// Saved JSON reports as HTML, Markdown and other formats
     Report(report::ReportArgs),
+    /// Make up inputs in the shapes of real control planes
+    Generate(generate::GenerateArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
 }
@@ -98,6 +101,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Explain { code } => explain(code.as_deref()),
         Command::Bpf(args) => bpf::run(args),
         Command::Report(args) => report::run(args),
+        Command::Generate(args) => generate::run(args),
         Command::Calibrate(args) => calibrate::run(args),
     };
     match result {

@@ -1,7 +1,7 @@
 //! `-o FORMAT[=PATH]`, repeatable: data on stdout or in files, messages on stderr, broken pipes end quietly.
 
-use std::io::{ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anstream::ColorChoice;
@@ -210,6 +210,52 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(e) => Err(Failure::new(Exit::Output, format!("cannot write to stdout: {e}"))),
+    }
+}
+
+/// A folder that a command fills; files ending in `.gz` are compressed, the same bytes each time.
+#[derive(Debug)]
+pub(super) struct OutputFolder {
+    path: PathBuf,
+    written: Vec<(String, u64)>,
+}
+
+impl OutputFolder {
+    /// Makes the folder, unless it is there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn create(path: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_owned(), written: Vec::new() })
+    }
+
+    /// One line per file: its size and path.
+    pub(super) fn summary(&self) -> String {
+        let size = |bytes: u64| crate::model::size::size(bytes);
+        self.written
+            .iter()
+            .map(|(name, bytes)| format!("{:>7}  {}\n", size(*bytes), self.path.join(name).display()))
+            .collect()
+    }
+}
+
+impl crate::generate::Folder for OutputFolder {
+    fn file(&mut self, name: &str, fill: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
+        let path = self.path.join(name);
+        let mut out = BufWriter::with_capacity(1 << 18, std::fs::File::create(&path)?);
+        if name.ends_with(".gz") {
+            // the header has no time and no name, so equal content gives equal bytes
+            let mut packed = flate2::write::GzEncoder::new(out, flate2::Compression::fast());
+            let mut buffered = BufWriter::with_capacity(1 << 16, &mut packed);
+            fill(&mut buffered)?;
+            buffered.flush()?;
+            drop(buffered);
+            out = packed.finish()?;
+        } else {
+            fill(&mut out)?;
+        }
+        out.into_inner()?.metadata().map(|m| self.written.push((name.to_owned(), m.len())))
     }
 }
 

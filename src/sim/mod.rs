@@ -2,4 +2,5 @@
 
 pub mod bpf;
 mod bpf_slots;
+pub mod control_plane;
 pub mod scope;

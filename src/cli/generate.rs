@@ -1,0 +1,89 @@
+//! `meshdump generate`: made-up inputs in the shapes of real control planes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Exit, Failure, output};
+use crate::generate::{self, contour};
+use crate::sim::control_plane::Policy;
+
+const EXAMPLES: &str = "\
+Examples:
+  meshdump generate contour --ingresses 200 --tls --out ingresses
+  meshdump generate contour --tls --preset contour-0.5 --out before-the-fixes
+  meshdump replay ingresses/recording.jsonl.gz --server-info ingresses/server_info.json";
+
+/// Arguments of `meshdump generate`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub(crate) struct GenerateArgs {
+    #[command(subcommand)]
+    case: Case,
+}
+
+#[derive(Debug, Subcommand)]
+enum Case {
+    /// Ingresses that come (and go) in blocks, as a version of Contour pushes them
+    Contour(Contour),
+}
+
+#[derive(Debug, Args)]
+struct Out {
+    /// The folder to make
+    #[arg(long = "out", value_name = "DIR")]
+    folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Contour {
+    /// Ingresses, one name each
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    ingresses: u32,
+    /// With TLS: a filter chain each
+    #[arg(long)]
+    tls: bool,
+    /// Applied in blocks of this many, with a pause between
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    block: u32,
+    /// Names that share one certificate
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    names_per_secret: u32,
+    /// Delete all of them in the end, in the same blocks
+    #[arg(long)]
+    delete: bool,
+    /// Version of Contour: contour-0.5, contour-0.6, contour-0.12, contour-0.13, contour
+    #[arg(long, value_name = "PRESET", default_value = "contour-0.13")]
+    preset: Policy,
+    #[command(flatten)]
+    out: Out,
+}
+
+/// Runs `meshdump generate`.
+pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
+    match &args.case {
+        Case::Contour(c) => {
+            if !c.preset.name.starts_with("contour") {
+                let why = format!("--preset {}: expected a version of Contour, as contour-0.13", c.preset.name);
+                return Err(Failure::new(Exit::Usage, why));
+            }
+            let options = contour::Options {
+                ingresses: c.ingresses,
+                tls: c.tls,
+                block: c.block,
+                names_per_secret: c.names_per_secret,
+                delete: c.delete,
+                policy: c.preset.clone(),
+            };
+            write(&c.out, |folder| contour::generate(&options, folder))
+        }
+    }
+}
+
+fn write(out: &Out, fill: impl FnOnce(&mut dyn generate::Folder) -> std::io::Result<()>) -> Result<Exit, Failure> {
+    let failed = |e| Failure::new(Exit::Output, format!("cannot write to {}: {e}", out.folder.display()));
+    let mut folder = output::OutputFolder::create(&out.folder).map_err(failed)?;
+    fill(&mut folder).map_err(failed)?;
+    output::print(folder.summary())?;
+    Ok(Exit::Ok)
+}
