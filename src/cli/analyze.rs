@@ -9,7 +9,7 @@ use super::{Exit, Failure};
 use crate::evidence::config_dump;
 use crate::evidence::load::{self, Loaded, Recognised};
 use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
-use crate::input;
+use crate::input::{self, Document};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
 use crate::report::{self, Export};
@@ -20,6 +20,13 @@ pub(super) struct InputArgs {
     /// Dumps, bundles, directories; `-` is stdin
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+/// Within which limits to read.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ReadArgs {
     /// Most bytes one input may inflate to
     #[arg(long, value_name = "SIZE", default_value = "4Gi", value_parser = output::parse_size)]
     max_bytes: u64,
@@ -28,13 +35,20 @@ pub(super) struct InputArgs {
     max_resource: u64,
     /// Exit with 3 when an input was only partly understood
     #[arg(long)]
-    strict: bool,
+    pub(super) strict: bool,
 }
 
 impl InputArgs {
     fn load(&self, output: &OutputArgs) -> Loaded {
+        self.read.load(&self.inputs, output).1
+    }
+}
+
+impl ReadArgs {
+    /// The documents at `paths` and what they gave, read as far as `output` shows it.
+    pub(super) fn load(&self, paths: &[PathBuf], output: &OutputArgs) -> (Vec<Document>, Loaded) {
         let limits = input::Limits { max_inflated_bytes: self.max_bytes, ..input::Limits::default() };
-        let found = input::collect(&self.inputs, &limits);
+        let found = input::collect(paths, &limits);
         let mut limits = config_dump::Limits {
             max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX),
             ..config_dump::Limits::default()
@@ -44,7 +58,7 @@ impl InputArgs {
         }
         let mut loaded = load::load(&found.documents, limits, output.wants(Format::Json));
         loaded.problems.splice(0..0, found.problems);
-        loaded
+        (found.documents, loaded)
     }
 }
 
@@ -81,11 +95,11 @@ pub(super) struct LsArgs {
     output: OutputArgs,
 }
 
-fn version() -> &'static str {
+pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-fn inputs(loaded: &Loaded) -> Vec<Input> {
+pub(super) fn inputs(loaded: &Loaded) -> Vec<Input> {
     loaded
         .inputs
         .iter()
@@ -100,7 +114,7 @@ fn inputs(loaded: &Loaded) -> Vec<Input> {
         .collect()
 }
 
-fn report(loaded: Loaded, options: &Options) -> Analysis {
+pub(super) fn report(loaded: Loaded, options: &Options) -> Analysis {
     let inputs = inputs(&loaded);
     let evidence: Vec<ProxyEvidence> =
         loaded.proxies.into_iter().map(|(proxy, inputs)| ProxyEvidence { proxy, inputs }).collect();
@@ -117,7 +131,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     if loaded.proxies.is_empty() && loaded.bpf.is_empty() && loaded.kubernetes.is_none() {
         return Err(nothing(&loaded));
     }
-    let exit = exit_code(&loaded, args.input.strict);
+    let exit = exit_code(&loaded, args.input.read.strict);
     let unused: Vec<Problem> = loaded.inputs.iter().filter_map(unused).collect();
     loaded.problems.extend(unused);
     say(&loaded, &args.output);
@@ -144,7 +158,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
 pub(super) fn ls(args: &LsArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
     let loaded = args.input.load(&args.output);
-    let exit = exit_code(&loaded, args.input.strict);
+    let exit = exit_code(&loaded, args.input.read.strict);
     if loaded.inputs.is_empty() {
         return Err(nothing(&loaded));
     }
@@ -170,7 +184,7 @@ fn fails(p: &Problem, loaded: &Loaded) -> bool {
     p.loss == Loss::Whole && p.input.is_none_or(named)
 }
 
-fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
+pub(super) fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
     let bad = |p: &Problem| fails(p, loaded) || (strict && p.loss > Loss::Nothing);
     if loaded.problems.iter().any(bad) { Exit::Input } else { Exit::Ok }
 }
@@ -186,7 +200,7 @@ fn line(p: &Problem) -> String {
 }
 
 /// Says on stderr why the exit code is not 0, and what is missing where no report for people says so.
-fn say(loaded: &Loaded, output: &OutputArgs) {
+pub(super) fn say(loaded: &Loaded, output: &OutputArgs) {
     const SHOWN: usize = 20;
     let shown = |p: &&Problem| fails(p, loaded) || (p.loss > Loss::Nothing && !output.text_on_stdout());
     let list: Vec<&Problem> = loaded.problems.iter().filter(shown).collect();
@@ -200,7 +214,7 @@ fn say(loaded: &Loaded, output: &OutputArgs) {
 }
 
 /// The one line that says why there is nothing to report.
-fn nothing(loaded: &Loaded) -> Failure {
+pub(super) fn nothing(loaded: &Loaded) -> Failure {
     let worst = loaded.problems.iter().min_by_key(|p| std::cmp::Reverse(p.loss));
     if let Some(p) = worst.filter(|p| p.loss != Loss::Nothing) {
         return Failure::new(Exit::Input, line(p));

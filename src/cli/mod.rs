@@ -3,6 +3,7 @@
 mod analyze;
 mod bpf;
 mod calibrate;
+mod diff;
 mod generate;
 mod output;
 mod report;
@@ -77,6 +78,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Make up inputs in the shapes of real control planes
     Generate(generate::GenerateArgs),
+    /// What grew between two dumps or bundles, whose it is, and which resources changed
+    Diff(diff::DiffArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
 }
@@ -102,6 +105,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Bpf(args) => bpf::run(args),
         Command::Report(args) => report::run(args),
         Command::Generate(args) => generate::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Calibrate(args) => calibrate::run(args),
     };
     match result {

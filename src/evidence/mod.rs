@@ -2,10 +2,12 @@
 //!
 //! Nothing past this room sees JSON or protobuf.
 
+mod api;
 pub mod bpf_btf;
 pub mod bpf_grid;
 pub mod bpf_trace;
 pub mod bpftool;
+pub mod compare;
 pub mod config_dump;
 pub mod envoy_admin;
 mod json;
@@ -14,3 +16,5 @@ pub mod kubernetes;
 pub mod load;
 pub mod protobuf;
 pub mod recording;
+mod secrets;
+mod semantic;

@@ -5,6 +5,7 @@
 pub mod bpf;
 pub mod bpf_grid;
 pub mod bpf_trace;
+pub mod change;
 pub mod envoy;
 pub mod kubernetes;
 pub mod problem;

@@ -3,6 +3,7 @@
 pub mod bpf;
 pub mod bpf_csv;
 pub mod bpf_sim;
+pub mod diff;
 mod document;
 mod export;
 mod html;

@@ -13,6 +13,8 @@ pub struct Changes {
     pub maps_before: u64,
     /// Sum of `bytes_memlock` in the first listing.
     pub memlock_before: u64,
+    /// Sum of `bytes_memlock` in the last listing.
+    pub memlock_after: u64,
     /// Kinds of maps that changed, the largest change first.
     pub changed: Vec<Change>,
 }
@@ -47,7 +49,7 @@ struct Kind {
 }
 
 /// Compares by name and shape: ids are new after every re-creation.
-pub(super) fn changes(before: &BpfListing, after: &BpfListing) -> Changes {
+pub fn changes(before: &BpfListing, after: &BpfListing) -> Changes {
     let mut kinds: BTreeMap<(&str, Shape), Kind> = BTreeMap::new();
     for (side, listing) in [before, after].into_iter().enumerate() {
         for map in &listing.maps {
@@ -82,6 +84,7 @@ pub(super) fn changes(before: &BpfListing, after: &BpfListing) -> Changes {
     Changes {
         maps_before: before.maps.len() as u64,
         memlock_before: before.maps.iter().map(|m| m.memlock.unwrap_or(0)).sum(),
+        memlock_after: after.maps.iter().map(|m| m.memlock.unwrap_or(0)).sum(),
         changed,
     }
 }

@@ -20,7 +20,7 @@ use crate::model::bpf::{BpfListing, BpfMap, Shape};
 
 pub use attribute::ParentFrom;
 pub use codes::CODES;
-pub use compare::{Change, Changes};
+pub use compare::{Change, Changes, changes};
 pub(crate) use rules::{bytes, group};
 pub use simulation::{SimulatedRun, Simulation, simulate};
 
