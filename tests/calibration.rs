@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use meshdump::cost::envoy::{Version, measured_releases};
-use meshdump::lab::{self, Measurement, Workload, mixes};
+use meshdump::lab::{self, Measurement, Workload, mixes, pairs};
 
 #[expect(clippy::print_stderr, reason = "a skipped test says why, and the figures belong into the log")]
 fn note(line: &str) {
@@ -30,7 +30,7 @@ fn envoy() -> Option<(PathBuf, String)> {
     Some((path, version))
 }
 
-/// `proxies[0].memory` of `meshdump analyze DUMP SERVER_INFO -o json`.
+/// `proxies[0]` of `meshdump analyze DUMP SERVER_INFO -o json`.
 fn analyze(folder: &Path, run: &Measurement) -> serde_json::Value {
     let (dump, info) = (folder.join("config_dump.json"), folder.join("server_info.json"));
     std::fs::write(&dump, &run.config_dump).unwrap();
@@ -43,7 +43,7 @@ fn analyze(folder: &Path, run: &Measurement) -> serde_json::Value {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    report["proxies"][0]["memory"].clone()
+    report["proxies"][0].clone()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_price_tables_fit_this_envoy() {
     for workload in mixes::workloads().iter().filter(|w| wanted.contains(&w.name.as_str())) {
         let run = workload.run(&envoy).unwrap();
         let measured = run.reading.allocated as f64;
-        let memory = analyze(folder.path(), &run);
+        let memory = analyze(folder.path(), &run)["memory"].clone();
         let get = |key: &str| memory["allocated"][key].as_f64().unwrap();
         let error = (get("bytes") - measured) / (measured - idle);
         note(&format!(
@@ -84,6 +84,25 @@ fn the_price_tables_fit_this_envoy() {
     errors.sort_by(f64::total_cmp);
     let median = errors[errors.len() / 2];
     assert!(median <= 0.03, "median error {:.1} %: the table no longer fits", median * 100.0);
+}
+
+/// What a change is said to save from the dump before it is what it saves.
+#[test]
+fn savings_hold_on_this_envoy() {
+    let Some((envoy, _)) = envoy() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let wanted = ["fewer-stats", "fewer-workers", "rds", "sds", "merged-chains"];
+    for (change, before, after) in pairs::pairs().into_iter().filter(|(c, ..)| wanted.contains(c)) {
+        let before = before.run(&envoy).unwrap();
+        let after = after.run(&envoy).unwrap().reading.allocated as f64;
+        let measured = before.reading.allocated as f64 - after;
+        let proxy = analyze(folder.path(), &before);
+        let row = proxy["savings"].as_array().unwrap().iter().find(|s| s["change"] == change).cloned();
+        let row = row.unwrap_or_else(|| panic!("{change}: no saving in the report"));
+        let predicted = row["saved"]["bytes"].as_f64().unwrap();
+        note(&format!("{change:<20} measured {measured} predicted {predicted} bounds {}", row["saved"]));
+        assert!((predicted / measured - 1.0).abs() <= 0.15, "{change}: {predicted} of {measured}");
+    }
 }
 
 #[test]

@@ -79,6 +79,9 @@ pub(super) struct AnalyzeArgs {
     /// List every resource and owner
     #[arg(long)]
     all: bool,
+    /// Say what changes would save for proxies with more than 10000 resources too
+    #[arg(long)]
+    savings: bool,
     /// Worker threads, where the evidence does not tell
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
@@ -138,6 +141,7 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let options = Options {
         all: args.all || args.output.exports(Export::every_resource),
         treemap: args.all || args.output.exports(Export::treemap),
+        savings: args.savings,
         limit_bytes: args.limit,
         concurrency: args.concurrency,
     };

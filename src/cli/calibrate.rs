@@ -125,7 +125,12 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
 }
 
 fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
-    let all = if args.validate { lab::mixes::workloads() } else { lab::design::experiments() };
+    let all = if args.validate {
+        let pairs = lab::pairs::pairs().into_iter().flat_map(|(_, before, after)| [before, after]);
+        lab::mixes::workloads().into_iter().chain(pairs).collect()
+    } else {
+        lab::design::experiments()
+    };
     let workloads: Vec<Workload> = all
         .into_iter()
         .filter(|w| args.only.is_empty() || args.only.iter().any(|o| w.name.contains(o.as_str())))

@@ -3,9 +3,10 @@
 //! The field names are the JSON contract (`docs/architecture.md`); additions only inside v1.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::hash::Hash;
 
+use foldhash::{HashMap, HashMapExt, HashSet};
 use serde::Serialize;
 
 use super::bpf::BpfReport;
@@ -17,6 +18,7 @@ use super::owners::{Belongs, belongs};
 use super::treemap::{self, Dimension, Grouping, Sums};
 use super::{Finding, rules};
 use crate::cost::Estimate;
+use crate::cost::envoy::changes::{self, Saving};
 use crate::cost::envoy::{self, Priced, Settings};
 use crate::model::bpf::BpfListing;
 use crate::model::envoy::{LARGE_RESOURCE_BYTES, Listener, Meta, Name, Proxy, RouteSource, State};
@@ -136,6 +138,9 @@ pub struct ProxyReport {
     pub resources_omitted: u64,
     /// Bytes of the omitted ones.
     pub resources_omitted_bytes: u64,
+    /// What the operator could change, the largest saving first, all of it together last; savings overlap. Null for
+    /// proxies with more than 10000 resources unless asked for.
+    pub savings: Option<Vec<SavingRow>>,
     /// Draining.
     pub draining: Draining,
     /// Types that were priced by size alone.
@@ -143,6 +148,33 @@ pub struct ProxyReport {
     /// The configuration grouped in several ways, when asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub treemap: Option<Vec<Dimension>>,
+}
+
+/// What one change of the configuration saves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SavingRow {
+    /// Stable name; `together` for all of them.
+    pub change: &'static str,
+    /// What is changed.
+    pub title: &'static str,
+    /// How, and what else it does.
+    pub how: &'static str,
+    /// Bytes less in `allocated`.
+    pub saved: Estimate,
+    /// Bytes less outside the allocator.
+    pub saved_outside_allocator: Estimate,
+}
+
+impl From<Saving> for SavingRow {
+    fn from(s: Saving) -> Self {
+        Self {
+            change: s.change.map_or("together", |c| c.name),
+            title: s.change.map_or("all of these together", |c| c.title),
+            how: s.change.map_or("", |c| c.how),
+            saved: s.allocated,
+            saved_outside_allocator: s.outside_allocator,
+        }
+    }
 }
 
 /// Memory of one proxy.
@@ -331,11 +363,16 @@ pub struct Options {
     pub all: bool,
     /// Group the configuration in several ways.
     pub treemap: bool,
+    /// Price what the operator could change for very large proxies too.
+    pub savings: bool,
     /// Memory limit in bytes.
     pub limit_bytes: Option<u64>,
     /// Worker threads, when the evidence does not tell.
     pub concurrency: Option<u32>,
 }
+
+/// Resources up to which savings are computed unasked.
+const MAX_FOR_SAVINGS: usize = 10_000;
 
 /// Resources listed without `--all`.
 const TOP: usize = 50;
@@ -446,13 +483,13 @@ fn one(
         settings.concurrency_known = true;
     }
     let priced = envoy::price(proxy, &settings);
-    let graph = graph::build(proxy, &priced);
+    let (graph, ledger) = rayon::join(|| graph::build(proxy, &priced), || Ledger::of(proxy, &priced));
     let unexplained = draining::unexplained_tables(proxy);
     let limit = match options.limit_bytes {
         Some(bytes) => Some((bytes, None)),
         None => cluster.and_then(|k| kubernetes::limit(k, &proxy.node.id)).map(|(bytes, of)| (bytes, Some(of))),
     };
-    let mut report = proxy_report(e, &priced, &settings, &graph, &unexplained, inputs, options);
+    let mut report = proxy_report(e, &priced, &settings, ledger.completed(&graph), &unexplained, inputs, options);
     if let Some((bytes, of)) = limit {
         (report.memory.limit_bytes, report.memory.limit_of) = (Some(bytes), of);
     }
@@ -473,7 +510,7 @@ fn proxy_report(
     e: &ProxyEvidence,
     priced: &Priced,
     settings: &Settings,
-    graph: &Graph,
+    ledger: Ledger<'_>,
     unexplained: &[usize],
     inputs: &[Input],
     options: &Options,
@@ -487,13 +524,21 @@ fn proxy_report(
         .unwrap_or_else(|| proxy.node.envoy_version.to_string());
     let observed = observed(proxy);
     let allocated = priced.allocated();
-    let Ledger { mut entries, kinds, namespaces, owners } = Ledger::of(proxy, priced, graph);
+    let Ledger { mut entries, kinds, namespaces, owners } = ledger;
     let treemap = options.treemap.then(|| treemap(proxy, &entries, priced));
-    entries.sort_unstable_by(|a, b| {
+    let order = |a: &Entry, b: &Entry| {
         let key = |e: &Entry| (std::cmp::Reverse(e.bytes), e.kind);
         key(a).cmp(&key(b)).then_with(|| e_name(proxy, a).cmp(e_name(proxy, b))).then_with(|| a.place().cmp(&b.place()))
-    });
+    };
+    // each change is a pass of pricing over the whole proxy
+    let savings = (options.savings || entries.len() <= MAX_FOR_SAVINGS)
+        .then(|| changes::savings(proxy, settings, priced).into_iter().map(SavingRow::from).collect());
     let keep = if options.all { entries.len() } else { entries.len().min(TOP) };
+    // of what is only summed up the order does not matter
+    if keep < entries.len() {
+        entries.select_nth_unstable_by(keep, order);
+    }
+    entries[..keep].sort_unstable_by(order);
     let omitted = &entries[keep..];
     let (resources_omitted, resources_omitted_bytes) = (omitted.len() as u64, omitted.iter().map(|e| e.bytes).sum());
     let rows = entries[..keep].iter().map(|e| materialise(proxy, inputs, e)).collect();
@@ -544,6 +589,7 @@ fn proxy_report(
         resources: rows,
         resources_omitted,
         resources_omitted_bytes,
+        savings,
         draining: draining::draining(proxy, priced, unexplained),
         unknown_types: proxy
             .unknown
@@ -824,7 +870,18 @@ impl<'a> Ledger<'a> {
         self.entries.push(e);
     }
 
-    fn of(proxy: &'a Proxy, priced: &Priced, graph: &Graph) -> Self {
+    /// With what only the references tell.
+    fn completed(mut self, graph: &Graph) -> Self {
+        for e in &mut self.entries {
+            if let Some((retained, outermost)) = graph.of(e.kind, e.index as usize, e.host as usize) {
+                (e.retained, e.outermost) = (retained, outermost);
+            }
+        }
+        self
+    }
+
+    /// Entries retain what they are until they are [`Ledger::completed`].
+    fn of(proxy: &'a Proxy, priced: &Priced) -> Self {
         let hosts: usize = proxy.route_tables.iter().map(|t| t.virtual_hosts.len()).sum();
         let total = proxy.clusters.len()
             + proxy.endpoint_sets.len()
@@ -840,16 +897,15 @@ impl<'a> Ledger<'a> {
             namespaces: HashMap::new(),
             owners: HashMap::new(),
         };
-        let entry = |kind, i: usize, bytes, retained, json, outermost| Entry {
+        let entry = |kind, i: usize, bytes, json| Entry {
             kind,
             index: i as u32,
             host: 0,
             bytes,
-            retained,
+            retained: bytes,
             json,
-            outermost,
+            outermost: true,
         };
-        let top = &graph.outermost;
         let listed = proxy.endpoints_listed();
         for (i, c) in proxy.clusters.iter().enumerate() {
             let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);
@@ -858,13 +914,12 @@ impl<'a> Ledger<'a> {
                 let hosts = if listed[i] { 0 } else { u64::from(c.inline_hosts.hosts) };
                 l.kind("endpoint", hosts, endpoints, 0);
             }
-            let (retained, json) = (graph.cluster_retained[i], c.meta.span.len_bytes);
-            l.entry(proxy, entry("cluster", i, bytes + endpoints, retained, json, top.clusters[i]));
+            l.entry(proxy, entry("cluster", i, bytes + endpoints, c.meta.span.len_bytes));
         }
         for (i, e) in proxy.endpoint_sets.iter().enumerate() {
             let bytes = priced.endpoint_sets[i].bytes;
             l.kind("endpoint", u64::from(e.hosts.hosts), bytes, e.meta.span.len_bytes);
-            l.entry(proxy, entry("endpoint", i, bytes, bytes, e.meta.span.len_bytes, top.endpoint_sets[i]));
+            l.entry(proxy, entry("endpoint", i, bytes, e.meta.span.len_bytes));
         }
         for (i, x) in proxy.listeners.iter().enumerate() {
             let p = &priced.listeners[i];
@@ -879,8 +934,7 @@ impl<'a> Ledger<'a> {
                 let tables = p.inline_routes.iter().filter(|r| r.bytes > 0).count();
                 l.kind("route_config", tables as u64, inline, 0);
             }
-            let (retained, json) = (graph.listener_retained[i], x.meta.span.len_bytes);
-            l.entry(proxy, entry("listener", i, p.total().bytes, retained, json, top.listeners[i]));
+            l.entry(proxy, entry("listener", i, p.total().bytes, x.meta.span.len_bytes));
         }
         for (i, t) in proxy.route_tables.iter().enumerate() {
             let p = &priced.route_tables[i];
@@ -891,28 +945,26 @@ impl<'a> Ledger<'a> {
             if !t.virtual_hosts.is_empty() {
                 l.kind("virtual_host", t.virtual_hosts.len() as u64, hosts, host_json);
             }
-            l.entry(proxy, entry("route_config", i, p.own.bytes, graph.table_retained[i], own_json, top.tables[i]));
+            l.entry(proxy, entry("route_config", i, p.own.bytes, own_json));
             for (h, v) in t.virtual_hosts.iter().enumerate() {
-                let retained = graph.virtual_host_retained[i][h];
-                let bytes = p.virtual_hosts[h].bytes;
-                let e = entry("virtual_host", i, bytes, retained, v.len_bytes, top.virtual_hosts[i][h]);
+                let e = entry("virtual_host", i, p.virtual_hosts[h].bytes, v.len_bytes);
                 l.entry(proxy, Entry { host: h as u32, ..e });
             }
         }
         for (i, s) in proxy.secrets.iter().enumerate() {
             let bytes = priced.secrets[i].bytes;
             l.kind("secret", 1, bytes, s.meta.span.len_bytes);
-            l.entry(proxy, entry("secret", i, bytes, bytes, s.meta.span.len_bytes, top.secrets[i]));
+            l.entry(proxy, entry("secret", i, bytes, s.meta.span.len_bytes));
         }
         for (i, x) in proxy.extension_configs.iter().enumerate() {
             let bytes = priced.extension_configs[i].bytes;
             l.kind("extension_config", 1, bytes, x.meta.span.len_bytes);
-            l.entry(proxy, entry("extension_config", i, bytes, bytes, x.meta.span.len_bytes, true));
+            l.entry(proxy, entry("extension_config", i, bytes, x.meta.span.len_bytes));
         }
         if let Some(b) = &proxy.bootstrap {
             let bytes = priced.bootstrap.bytes;
             l.kind("bootstrap", 1, bytes, b.meta.span.len_bytes);
-            l.entry(proxy, entry("bootstrap", 0, bytes, bytes, b.meta.span.len_bytes, true));
+            l.entry(proxy, entry("bootstrap", 0, bytes, b.meta.span.len_bytes));
         }
         if priced.subscription.bytes > 0 {
             l.kind("subscription", 1, priced.subscription.bytes, 0);

@@ -3,7 +3,7 @@
 //! Retained bytes are those of the dominator tree: a cluster reached by one virtual host only goes with it, one reached
 //! by two goes with neither alone.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use crate::cost::envoy::Priced;
 use crate::model::envoy::{Name, NetworkFilter, Proxy, RouteSource, SecretRef, State, TlsContext};
@@ -22,6 +22,10 @@ pub(super) struct Graph {
     pub(super) table_retained: Vec<u64>,
     /// Parallel to `route_tables`' virtual hosts.
     pub(super) virtual_host_retained: Vec<Vec<u64>>,
+    /// Parallel to `endpoint_sets`.
+    pub(super) endpoint_set_retained: Vec<u64>,
+    /// Parallel to `secrets`.
+    pub(super) secret_retained: Vec<u64>,
     /// What no other resource alone leads to: the retained bytes of these add up to all of them.
     pub(super) outermost: Outermost,
     /// Indices of dynamic clusters that nothing names.
@@ -45,6 +49,22 @@ pub(super) struct Outermost {
     pub(super) virtual_hosts: Vec<Vec<bool>>,
     pub(super) endpoint_sets: Vec<bool>,
     pub(super) secrets: Vec<bool>,
+}
+
+impl Graph {
+    /// Retained bytes of a resource and whether it is outermost; `None` for kinds that lead to nothing.
+    pub(super) fn of(&self, kind: &str, index: usize, host: usize) -> Option<(u64, bool)> {
+        let top = &self.outermost;
+        Some(match kind {
+            "cluster" => (self.cluster_retained[index], top.clusters[index]),
+            "listener" => (self.listener_retained[index], top.listeners[index]),
+            "route_config" => (self.table_retained[index], top.tables[index]),
+            "virtual_host" => (self.virtual_host_retained[index][host], top.virtual_hosts[index][host]),
+            "endpoint" => (self.endpoint_set_retained[index], top.endpoint_sets[index]),
+            "secret" => (self.secret_retained[index], top.secrets[index]),
+            _ => return None,
+        })
+    }
 }
 
 /// Types of network filters that choose a cluster from SNI or the original destination.
@@ -240,6 +260,8 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     out.listener_retained = pick(&listeners);
     out.table_retained = pick(&tables);
     out.virtual_host_retained = hosts.iter().map(|h| pick(h)).collect();
+    out.endpoint_set_retained = pick(&sets);
+    out.secret_retained = pick(&secrets);
     let top = |nodes: &[Node]| nodes.iter().map(|n| parent[*n] as usize == root).collect::<Vec<bool>>();
     out.outermost = Outermost {
         clusters: top(&clusters),
@@ -261,9 +283,9 @@ fn no_rds(proxy: &Proxy) -> bool {
     !proxy.listeners.iter().flat_map(|l| &l.chains).flat_map(|c| &c.filters).any(rds)
 }
 
-/// Bytes of each node's subtree in the dominator tree, and its parent there. Nodes are numbered so that nearly every reference leads
-/// forwards; the few that do not (between clusters) count as coming from the root, which can only make a retained
-/// size smaller.
+/// Bytes of each node's subtree in the dominator tree, and its parent there. Nodes are numbered so that nearly every
+/// reference leads forwards; the few that do not (between clusters) count as coming from the root, which can only make
+/// a retained size smaller.
 fn dominated_bytes(b: Builder) -> (Vec<u64>, Vec<u32>) {
     let Builder { bytes: mut out, mut edges, .. } = b;
     edges.sort_unstable();

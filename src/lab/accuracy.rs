@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::LabError;
 use super::fit::{Run, read_runs, relative_error, summary};
+use super::pairs;
 use crate::cost::Estimate;
+use crate::cost::envoy::changes::savings;
 use crate::cost::envoy::{Settings, Version, price};
 
 /// One line of the table.
@@ -27,13 +29,16 @@ struct Line {
 pub fn markdown(folder: &Path, versions: &[(String, f64)]) -> Result<String, LabError> {
     let mut out = String::from(include_str!("accuracy_head.md"));
     let mut tables = String::new();
+    let mut savings_table = String::new();
     let _ = writeln!(
         out,
         "\n| Envoy | workloads | error: median | 90th percentile | worst | measured inside bounds | median width of bounds | resident: median | worst |"
     );
     let _ = writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for (version, idle) in versions {
-        let runs = read_runs(&folder.join(version))?;
+        let (changed, runs): (Vec<Run>, Vec<Run>) =
+            read_runs(&folder.join(version))?.into_iter().partition(|r| r.name.starts_with(pairs::PREFIX));
+        saved(&mut savings_table, version, &changed);
         let lines: Vec<Line> = runs.iter().map(|r| line(r, version, *idle)).collect();
         let r = summary(&lines.iter().map(|l| l.error).collect::<Vec<_>>());
         let resident =
@@ -78,10 +83,44 @@ pub fn markdown(folder: &Path, versions: &[(String, f64)]) -> Result<String, Lab
             );
         }
     }
+    if !savings_table.is_empty() {
+        out.push_str(include_str!("accuracy_savings.md"));
+        out.push_str(&savings_table);
+    }
     out.push_str("\n## Every workload\n");
     out.push_str(&tables);
     out.push_str(include_str!("accuracy_tail.md"));
     Ok(out)
+}
+
+/// Rows of the table of savings from the runs before and after each change.
+fn saved(out: &mut String, version: &str, runs: &[Run]) {
+    let run = |change: &str, when: &str| {
+        let name = format!("{}{change} {when}", pairs::PREFIX);
+        runs.iter().find(|r| r.name == name)
+    };
+    for (change, ..) in pairs::pairs() {
+        let (Some(before), Some(after)) = (run(change, "before"), run(change, "after")) else { continue };
+        let settings =
+            Settings { version: Version::parse(version), concurrency: before.workers, concurrency_known: true };
+        let rows = savings(&before.proxy, &settings, &price(&before.proxy, &settings));
+        let predicted = rows
+            .iter()
+            .find(|s| s.change.is_some_and(|c| c.name == change))
+            .map_or(Estimate::default(), |s| s.allocated);
+        let measured = before.allocated - after.allocated;
+        let inside = (predicted.low as f64..=predicted.high as f64).contains(&measured);
+        let _ = writeln!(
+            out,
+            "| {version} | {change} | {:.0} | {measured:.0} | {} | {:+.1} % | {} to {}{} |",
+            before.allocated,
+            predicted.bytes,
+            (predicted.bytes as f64 - measured) / measured * 100.0,
+            predicted.low,
+            predicted.high,
+            if inside { "" } else { " (outside)" },
+        );
+    }
 }
 
 fn line(run: &Run, version: &str, idle: f64) -> Line {

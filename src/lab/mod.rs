@@ -10,6 +10,7 @@ pub mod design;
 mod envoy;
 pub mod fit;
 pub mod mixes;
+pub mod pairs;
 pub mod proto;
 pub mod shapes;
 mod workload;

@@ -726,7 +726,7 @@ impl Proxy {
     /// For each cluster, whether the dump lists its endpoints apart. With `?include_eds` Envoy lists those of every
     /// active cluster, inline ones too, so the cluster's own are then a second mention of the same hosts.
     pub fn endpoints_listed(&self) -> Vec<bool> {
-        let listed: std::collections::HashSet<&str> = self.endpoint_sets.iter().map(|e| &*e.meta.name).collect();
+        let listed: foldhash::HashSet<&str> = self.endpoint_sets.iter().map(|e| &*e.meta.name).collect();
         self.clusters.iter().map(|c| listed.contains(&**c.service_name())).collect()
     }
 }

@@ -21,12 +21,8 @@ pub struct Weight {
     pub string_bytes: u32,
     /// String values longer than 22 bytes, which libc++'s `std::string` keeps on the heap.
     pub long_strings: u32,
-    /// Bytes of those long strings.
-    pub long_string_bytes: u32,
     /// Numbers and booleans.
     pub scalars: u32,
-    /// `google.protobuf.Any` values, counted by their `@type`.
-    pub anys: u32,
     /// Values inside `filter_metadata`: free-form structures cost several times what typed messages do.
     pub struct_values: u32,
     /// Regular expressions (`regex` fields): each one is compiled.
@@ -51,9 +47,7 @@ impl std::ops::Add for Weight {
             strings: self.strings.saturating_add(o.strings),
             string_bytes: self.string_bytes.saturating_add(o.string_bytes),
             long_strings: self.long_strings.saturating_add(o.long_strings),
-            long_string_bytes: self.long_string_bytes.saturating_add(o.long_string_bytes),
             scalars: self.scalars.saturating_add(o.scalars),
-            anys: self.anys.saturating_add(o.anys),
             struct_values: self.struct_values.saturating_add(o.struct_values),
             regexes: self.regexes.saturating_add(o.regexes),
         }
@@ -71,9 +65,7 @@ impl std::ops::Sub for Weight {
             strings: self.strings.saturating_sub(o.strings),
             string_bytes: self.string_bytes.saturating_sub(o.string_bytes),
             long_strings: self.long_strings.saturating_sub(o.long_strings),
-            long_string_bytes: self.long_string_bytes.saturating_sub(o.long_string_bytes),
             scalars: self.scalars.saturating_sub(o.scalars),
-            anys: self.anys.saturating_sub(o.anys),
             struct_values: self.struct_values.saturating_sub(o.struct_values),
             regexes: self.regexes.saturating_sub(o.regexes),
         }

@@ -149,6 +149,34 @@ fn proxy(out: &mut String, a: &Analysis, p: &ProxyReport, width: usize) {
     groups(out, "NAMESPACE", &p.by_namespace, 0, p.memory.config.bytes, width);
     groups(out, "OWNER", &p.by_owner, p.owners_omitted, p.memory.config.bytes, width);
     resources(out, p, width);
+    savings(out, p);
+}
+
+/// What the operator could change.
+fn savings(out: &mut String, p: &ProxyReport) {
+    let b = bold();
+    match p.savings.as_deref() {
+        None => {
+            let _ = writeln!(out, "{b}WHAT TO CHANGE{b:#}  not priced for so many resources; ask with --savings\n");
+        }
+        Some([]) => {}
+        Some(rows) => {
+            let mut t = table(&["WHAT TO CHANGE", "SAVES", "BOUNDS", "OUTSIDE", "HEAP%"]);
+            align_right(&mut t, &[1, 2, 3, 4]);
+            for s in rows {
+                let (saved, outside) = (s.saved, s.saved_outside_allocator.bytes);
+                t.add_row([
+                    s.title.to_owned(),
+                    size(saved.bytes),
+                    format!("{}..{}", size(saved.low), size(saved.high)),
+                    if outside > 0 { size(outside) } else { "-".to_owned() },
+                    percent(saved.bytes, p.memory.allocated.bytes),
+                ]);
+            }
+            out.push_str(&trimmed(&t));
+            out.push_str("savings overlap; -o json says how to make each change\n\n");
+        }
+    }
 }
 
 fn limit(p: &ProxyReport) -> String {

@@ -4,6 +4,7 @@
 //! resource is made of; a [`Table`] measured by `crate::lab` on real Envoys gives bytes per unit.
 //! `docs/accuracy.md` has the errors on workloads that took no part in the fit.
 
+pub mod changes;
 mod items;
 pub mod stats;
 mod table;

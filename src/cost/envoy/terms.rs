@@ -8,6 +8,8 @@
 //! Shared things are named once: stats by full name, Wasm virtual machines by id and code, secrets. TLS contexts, CA
 //! bundles and inline route tables are named as often as they are built. Mechanisms and their sources are in
 //! `docs/accuracy.md`.
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
@@ -35,13 +37,18 @@ pub enum Part {
     Rest,
 }
 
-/// The parts of `proxy`. Clusters are cut in two only when no two of them can share a stat: none is there twice (warming
-/// beside active), and none is counted under another's name.
+/// Of many clusters, no two can share a stat: none is there twice (warming beside active), and none is counted under
+/// another's name.
+fn apart(proxy: &Proxy) -> bool {
+    let apart = |c: &Cluster| matches!(c.meta.state, State::Static | State::Active) && c.alt_stat_name.is_empty();
+    proxy.clusters.len() >= 1000 && proxy.clusters.iter().all(apart)
+}
+
+/// The parts of `proxy`. Clusters are cut in two only when no two of them can share a stat.
 pub fn parts(proxy: &Proxy) -> Vec<Part> {
     let n = proxy.clusters.len();
-    let apart = |c: &Cluster| matches!(c.meta.state, State::Static | State::Active) && c.alt_stat_name.is_empty();
     // the rest is about a third of the work
-    let cut = if n >= 1000 && proxy.clusters.iter().all(apart) { n * 3 / 4 } else { n };
+    let cut = if apart(proxy) { n * 3 / 4 } else { n };
     vec![Part::Clusters(0..cut), Part::Rest, Part::Clusters(cut..n)]
 }
 
@@ -64,11 +71,9 @@ pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: 
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
         seen: HashSet::new(),
-        kept_stats: HashMap::with_capacity(match part {
-            Part::Clusters(range) => range.len() * 4,
-            Part::Rest => 0,
-        }),
+        kept_stats: HashMap::new(),
         seen_vms: HashSet::new(),
+        name: String::new(),
         secrets: HashMap::new(),
         sink,
     };
@@ -160,6 +165,8 @@ struct Walk<'a, 's> {
     /// By a hash of family and name: there are half a dozen per cluster, and only "seen before?" is asked.
     kept_stats: HashMap<u64, Kept>,
     seen_vms: HashSet<(String, u64)>,
+    /// Where stat names are put together.
+    name: String,
     /// Kind and decoded bytes of the payload of each secret.
     secrets: HashMap<&'a str, (SecretKind, f64)>,
     sink: &'a mut Sink<'s>,
@@ -211,6 +218,16 @@ impl<'a> Walk<'a, '_> {
         self.put(item, t!("stat.reference"), f64::from(k.counters + k.gauges + k.histograms + k.texts));
     }
 
+    /// [`Walk::stats`] under a name that is put together.
+    fn stats_of(&mut self, item: Item, id: FamilyId, name: fmt::Arguments<'_>) {
+        let mut text = std::mem::take(&mut self.name);
+        text.clear();
+        // writing to a string does not fail
+        let _ = text.write_fmt(name);
+        self.stats(item, id, &text);
+        self.name = text;
+    }
+
     /// True the first time it is asked for `what`.
     fn first(&mut self, what: &'static str, key: &str) -> bool {
         self.seen.insert((what, key.to_owned()))
@@ -229,7 +246,12 @@ impl<'a> Walk<'a, '_> {
         for (i, e) in p.endpoint_sets.iter().enumerate() {
             hosts.insert(&e.meta.name, i);
         }
+        let apart = apart(p);
         for i in range {
+            if apart {
+                // a small table stays in the cache
+                self.kept_stats.clear();
+            }
             self.cluster(i, &p.clusters[i], &hosts);
         }
     }
@@ -367,14 +389,14 @@ impl<'a> Walk<'a, '_> {
         self.put(item, t!("cluster.matches"), f64::from(u8::from(c.transport_socket_matches > 0)));
         self.put(item, t!("cluster.match"), f64::from(c.transport_socket_matches));
         for k in 0..c.transport_socket_matches {
-            self.stats(item, family!("cluster.match"), &format!("{name}.{k}"));
+            self.stats_of(item, family!("cluster.match"), format_args!("{name}.{k}"));
         }
         if !c.tls.is_empty() {
             self.stats(item, family!("cluster.tls"), name);
         }
         for tls in &c.tls {
             self.put(item, t!("tls.upstream"), 1.0);
-            self.tls(item, tls, Some(name), family!("cluster.cert"));
+            self.tls(item, tls, name, family!("cluster.cert"));
         }
         // hosts
         let set = sets.get(c.eds_service_name.as_deref().unwrap_or(&c.meta.name)).or_else(|| sets.get(&*c.meta.name));
@@ -457,7 +479,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    fn tls(&mut self, item: Item, tls: &TlsContext, owner: Option<&str>, cert_family: FamilyId) {
+    fn tls(&mut self, item: Item, tls: &TlsContext, owner: &str, cert_family: FamilyId) {
         for r in &tls.certificates {
             let (bytes, sds, key) = self.payload(r, 1200.0);
             self.put(item, t!("tls.certificate"), 1.0);
@@ -471,9 +493,7 @@ impl<'a> Walk<'a, '_> {
             if sds {
                 self.put(item, t!("tls.certificate.sds"), 1.0);
             }
-            if let Some(owner) = owner {
-                self.stats(item, cert_family, &format!("{owner}.{key}"));
-            }
+            self.stats_of(item, cert_family, format_args!("{owner}.{key}"));
         }
         for r in &tls.validation {
             let (bytes, sds, key) = self.payload(r, 1200.0);
@@ -482,21 +502,19 @@ impl<'a> Walk<'a, '_> {
             if sds {
                 self.put(item, t!("tls.ca.sds"), 1.0);
             }
-            if let Some(owner) = owner {
-                self.stats(item, cert_family, &format!("{owner}.{key}"));
-            }
+            self.stats_of(item, cert_family, format_args!("{owner}.{key}"));
         }
         self.put(item, t!("tls.san"), f64::from(tls.san_matchers));
         self.put(item, t!("tls.alpn"), f64::from(u8::from(tls.alpn_protocols > 0)));
     }
 
     /// Decoded bytes of what a reference leads to, whether over SDS, and a key for its stats.
-    fn payload(&self, r: &SecretRef, unknown: f64) -> (f64, bool, String) {
+    fn payload<'r>(&self, r: &'r SecretRef, unknown: f64) -> (f64, bool, Cow<'r, str>) {
         match r {
-            SecretRef::Inline(p) => (decoded(p.len_bytes, p.base64), false, format!("{:08x}", p.hash as u32)),
+            SecretRef::Inline(p) => (decoded(p.len_bytes, p.base64), false, format!("{:08x}", p.hash as u32).into()),
             SecretRef::Sds(name) => {
                 let bytes = self.secrets.get(&**name).map_or(unknown, |s| if s.1 > 0.0 { s.1 } else { unknown });
-                (bytes, true, name.to_string())
+                (bytes, true, Cow::Borrowed(&**name))
             }
             SecretRef::File => (unknown, false, "file".into()),
         }
@@ -509,8 +527,8 @@ impl<'a> Walk<'a, '_> {
             self.weight(item, &LISTENER, l.meta.weight);
             return;
         }
-        let stat_name: String =
-            if l.stat_prefix.is_empty() { l.address.replace(':', "_") } else { l.stat_prefix.to_string() };
+        let stat_name =
+            if l.stat_prefix.is_empty() { Cow::from(l.address.replace(':', "_")) } else { Cow::from(&*l.stat_prefix) };
         self.put(item, t!("listener"), 1.0);
         self.put(item, t!("listener.worker"), self.workers);
         if l.bound {
@@ -524,7 +542,7 @@ impl<'a> Walk<'a, '_> {
         self.weight(item, &LISTENER, l.meta.weight - chains);
         self.stats(item, family!("listener"), &stat_name);
         for k in 0..self.worker_count {
-            self.stats(item, family!("listener.worker"), &format!("{stat_name}.worker_{k}"));
+            self.stats_of(item, family!("listener.worker"), format_args!("{stat_name}.worker_{k}"));
         }
         for f in &l.listener_filters {
             self.extension(item, Class::Listener, kind_of(f));
@@ -581,7 +599,7 @@ impl<'a> Walk<'a, '_> {
         if let Some(tls) = &c.tls {
             self.put(item, t!("tls.downstream"), 1.0);
             self.stats(item, family!("listener.tls"), stat_name);
-            self.tls(item, tls, Some(stat_name), family!("listener.cert"));
+            self.tls(item, tls, stat_name, family!("listener.cert"));
         }
         for f in &c.filters {
             if let Some(h) = &f.hcm {
@@ -614,11 +632,11 @@ impl<'a> Walk<'a, '_> {
         self.put(item, t!("hcm"), 1.0);
         self.put(item, t!("hcm.worker"), self.workers);
         self.stats(item, family!("http"), &h.stat_prefix);
-        self.stats(item, family!("http.listener"), &format!("{stat_name}.http.{}", h.stat_prefix));
+        self.stats_of(item, family!("http.listener"), format_args!("{stat_name}.http.{}", h.stat_prefix));
         match &h.routes {
             RouteSource::Rds(table) => {
                 self.put(item, t!("hcm.rds"), 1.0);
-                self.stats(item, family!("http.rds"), &format!("{}.rds.{table}", h.stat_prefix));
+                self.stats_of(item, family!("http.rds"), format_args!("{}.rds.{table}", h.stat_prefix));
             }
             RouteSource::Inline(table) => {
                 if !self.routes_listed {

@@ -3,6 +3,8 @@
 //! An `Any` is read as one superset message ([`AnyConfig`]) so that its `@type` may stand anywhere in it; what the
 //! fields mean is decided by the type afterwards, in `resource.rs`.
 
+use std::sync::LazyLock;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -44,7 +46,7 @@ message! {
 message! {
     /// `UpdateFailureState`.
     struct ErrorState {
-        failed: Opt<Sub<AnyConfig>> = "failed_configuration" | "failedConfiguration",
+        failed: AnySub = "failed_configuration" | "failedConfiguration",
         last_update_attempt: Plain = "last_update_attempt" | "lastUpdateAttempt",
         details: Text = "details",
         version: Shared = "version_info" | "versionInfo",
@@ -108,7 +110,7 @@ message! {
         matches: Sub<ChainMatch> = "filter_chain_match" | "filterChainMatch",
         filters: Sub<List<Filter>> = "filters",
         transport_socket: Sub<Filter> = "transport_socket" | "transportSocket",
-        tls_context: Sub<AnyConfig> = "tls_context" | "tlsContext",
+        tls_context: AnySub = "tls_context" | "tlsContext",
     }
 }
 
@@ -132,7 +134,7 @@ message! {
     /// Network, HTTP and listener filters, access loggers, transport sockets: a name and a configuration.
     struct Filter {
         name: Shared = "name",
-        config: Sub<AnyConfig> = "typed_config" | "typedConfig" | "config",
+        config: AnySub = "typed_config" | "typedConfig" | "config",
         discovery: Count = "config_discovery" | "configDiscovery",
     }
 }
@@ -161,10 +163,10 @@ message! {
     struct AnyConfig {
         type_url: Shared = "@type",
         // TypedStruct: the real type and its value
-        inner_type: Loose<Shared> = "type_url" | "typeUrl",
+        inner_type: Loose<Opt<Shared>> = "type_url" | "typeUrl",
         value: Loose<Opt<AnyConfig>> = "value",
         // HTTP connection manager
-        stat_prefix: Loose<Text> = "stat_prefix" | "statPrefix",
+        stat_prefix: Loose<Opt<Text>> = "stat_prefix" | "statPrefix",
         route_config: Loose<Opt<Sub<RouteConfiguration>>> = "route_config" | "routeConfig",
         rds: Loose<Opt<Rds>> = "rds",
         scoped_routes: Count = "scoped_routes" | "scopedRoutes",
@@ -173,7 +175,7 @@ message! {
         upgrades: Count = "upgrade_configs" | "upgradeConfigs",
         tracing: Count = "tracing",
         // tcp_proxy and other filters that name clusters
-        cluster: Loose<Text> = "cluster",
+        cluster: Loose<Opt<Text>> = "cluster",
         weighted_clusters: Loose<Opt<WeightedClusters>> = "weighted_clusters" | "weightedClusters",
         // TLS
         common_tls_context: Loose<Opt<CommonTls>> = "common_tls_context" | "commonTlsContext",
@@ -187,9 +189,43 @@ message! {
         // aggregate cluster
         clusters: Loose<List<Loose<Text>>> = "clusters",
         // a listener nested in `failed_configuration`
-        name: Loose<Text> = "name",
+        name: Loose<Opt<Text>> = "name",
         // raw_buffer / proxy protocol / internal upstream wrappers around another transport socket
         transport_socket: Loose<Opt<Filter>> = "transport_socket" | "transportSocket",
+    }
+}
+
+/// An [`AnyConfig`] weighed on its own. It is large and mostly looked at once, so it is never moved, and only made when
+/// it is there.
+#[derive(Debug, Default)]
+pub(crate) struct AnySub(Option<Box<Sub<AnyConfig>>>);
+
+impl AnySub {
+    fn absent() -> &'static Sub<AnyConfig> {
+        static ABSENT: LazyLock<Sub<AnyConfig>> = LazyLock::new(Sub::default);
+        &ABSENT
+    }
+
+    pub(crate) fn present(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn value(&self) -> &AnyConfig {
+        &self.0.as_deref().unwrap_or(Self::absent()).value
+    }
+
+    pub(crate) fn tally(&self) -> &tally::Tally {
+        &self.0.as_deref().unwrap_or(Self::absent()).tally
+    }
+
+    pub(crate) fn into_value(self) -> AnyConfig {
+        self.0.map(|s| s.value).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for AnySub {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self(Some(Box::new(Sub::deserialize(d)?))))
     }
 }
 
@@ -203,7 +239,6 @@ message! {
     struct DataSource {
         inline_bytes: Hashed = "inline_bytes" | "inlineBytes",
         inline_string: Hashed = "inline_string" | "inlineString",
-        filename: Text = "filename",
     }
 }
 
@@ -357,7 +392,7 @@ message! {
 message! {
     struct WeightedCluster {
         name: Text = "name",
-        header: Text = "cluster_header" | "clusterHeader",
+        header: Count = "cluster_header" | "clusterHeader",
         per_filter: Count = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
             | "perFilterConfig",
     }
@@ -370,7 +405,7 @@ message! {
 message! {
     struct RouteAction {
         cluster: Text = "cluster",
-        header: Text = "cluster_header" | "clusterHeader",
+        header: Count = "cluster_header" | "clusterHeader",
         weighted: Opt<WeightedClusters> = "weighted_clusters" | "weightedClusters",
         plugin: Count = "cluster_specifier_plugin" | "clusterSpecifierPlugin",
         inline_plugin: Count = "inline_cluster_specifier_plugin" | "inlineClusterSpecifierPlugin",
@@ -511,11 +546,11 @@ message! {
         old_hosts: Count = "hosts",
         transport_socket: Sub<Filter> = "transport_socket" | "transportSocket",
         socket_matches: List<SocketMatch> = "transport_socket_matches" | "transportSocketMatches",
-        tls_context: Sub<AnyConfig> = "tls_context" | "tlsContext",
+        tls_context: AnySub = "tls_context" | "tlsContext",
         health_checks: Count = "health_checks" | "healthChecks",
         outlier: Count = "outlier_detection" | "outlierDetection",
         breakers: Opt<CircuitBreakers> = "circuit_breakers" | "circuitBreakers",
-        protocol_options: Entries<Sub<AnyConfig>> =
+        protocol_options: Entries<AnySub> =
             "typed_extension_protocol_options" | "typedExtensionProtocolOptions",
         http2: Count = "http2_protocol_options" | "http2ProtocolOptions",
         filters: List<Filter> = "filters",
@@ -580,7 +615,7 @@ message! {
 message! {
     struct TypedExtension {
         name: Shared = "name",
-        config: Sub<AnyConfig> = "typed_config" | "typedConfig",
+        config: AnySub = "typed_config" | "typedConfig",
     }
 }
 

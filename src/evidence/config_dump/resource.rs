@@ -1,8 +1,9 @@
 //! One piece of a dump, from text to the model.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::messages as wire;
 use super::shape::{ElementKind, ListField, ResourceKind, bare_type};
@@ -234,9 +235,9 @@ fn entry_resources(field: ListField, entry: wire::Entry, place: &Place) -> Vec<R
         let time = time(&e.last_update_attempt.0);
         if matches!(field, ListField::DynamicListeners) {
             let wrapper = Wrapper { state: State::Error, version: e.version.0, last_updated: time };
-            let failed = e.failed.0.map(|f| *f).unwrap_or_default();
-            let shell = wire::Listener { name: failed.value.name.0, ..Default::default() };
-            let mut l = named(listener(shell, &failed.tally, wrapper, place), &entry.name.0);
+            let tally = e.failed.tally().clone();
+            let shell = wire::Listener { name: Text(text(e.failed.into_value().name)), ..Default::default() };
+            let mut l = named(listener(shell, &tally, wrapper, place), &entry.name.0);
             l.error = Some(e.details.0);
             out.push(Resource::Listener(l));
         }
@@ -275,24 +276,30 @@ fn named(mut listener: Listener, wrapper_name: &str) -> Listener {
     listener
 }
 
+/// A text that few messages have.
+fn text(field: Loose<Opt<Text>>) -> Name {
+    field.0.0.map_or_else(empty, |t| t.0)
+}
+
 /// The configuration behind `TypedStruct` and the wrappers of older plugins.
 fn effective(any: &wire::AnyConfig) -> (&wire::AnyConfig, &str) {
     let outer = bare_type(&any.type_url.0);
-    if outer.ends_with(".TypedStruct") || (outer.is_empty() && !any.inner_type.0.0.is_empty()) {
+    let inner_type = any.inner_type.0.0.as_deref().map_or("", |t| &*t.0);
+    if outer.ends_with(".TypedStruct") || (outer.is_empty() && !inner_type.is_empty()) {
         let inner = any.value.0.0.as_deref().unwrap_or(any);
-        return (inner, bare_type(&any.inner_type.0.0));
+        return (inner, bare_type(inner_type));
     }
     (any, outer)
 }
 
 fn extension(f: &wire::Filter) -> Extension {
-    let (config, type_name) = effective(&f.config.value);
-    extension_of(f.name.0.clone(), type_name, config, &f.config.tally, f.discovery.present())
+    let (config, type_name) = effective(f.config.value());
+    extension_of(f.name.0.clone(), type_name, config, f.config.tally(), f.discovery.present())
 }
 
 thread_local! {
-    static EXTENSIONS: RefCell<HashMap<u64, Arc<Extension>>> = RefCell::new(HashMap::new());
-    static TLS: RefCell<HashMap<TlsContext, Arc<TlsContext>>> = RefCell::new(HashMap::new());
+    static EXTENSIONS: RefCell<HashMap<u64, Arc<Extension>>> = RefCell::default();
+    static TLS: RefCell<HashMap<TlsContext, Arc<TlsContext>>> = RefCell::default();
 }
 
 /// Kept per thread; configurations that do not repeat must not pile up.
@@ -301,12 +308,12 @@ const MAX_SHARED: usize = 1024;
 /// The shared copy of an extension: most filters of a dump are the same few.
 fn shared_extension(f: &wire::Filter) -> Arc<Extension> {
     let name = tally::text_hash(f.name.0.as_bytes());
-    let key = name.rotate_left(17) ^ f.config.tally.hash ^ u64::from(f.discovery.present());
+    let key = name.rotate_left(17) ^ f.config.tally().hash ^ u64::from(f.discovery.present());
     EXTENSIONS.with(|e| {
         let mut e = e.borrow_mut();
         if let Some(x) = e.get(&key)
             && x.name == f.name.0
-            && x.weight == f.config.tally.weight
+            && x.weight == f.config.tally().weight
         {
             return x.clone();
         }
@@ -375,7 +382,7 @@ fn data_source(kind: PayloadKind, d: &wire::DataSource) -> SecretRef {
 fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
     let (config, _) = effective(any);
     if let Some(inner) = config.transport_socket.0.0.as_deref() {
-        return tls_context(&inner.config.value);
+        return tls_context(inner.config.value());
     }
     let common = config.common_tls_context.0.0.as_deref()?;
     let mut out = TlsContext { alpn_protocols: common.alpn.get(), ..TlsContext::default() };
@@ -417,13 +424,13 @@ fn shared_extensions(list: &[wire::Filter]) -> Vec<Arc<Extension>> {
 
 fn network_filter(f: wire::Filter, place: &Place) -> NetworkFilter {
     let ext = extension(&f);
-    let any = f.config.value;
+    let any = f.config.into_value();
     let typed_struct = bare_type(&any.type_url.0).ends_with(".TypedStruct");
     let config = if typed_struct { any.value.0.0.map(|b| *b).unwrap_or_default() } else { any };
     let is_hcm = ext.type_name.ends_with(".HttpConnectionManager")
         || (ext.type_name.is_empty()
             && matches!(&*f.name.0, "envoy.http_connection_manager" | "envoy.filters.network.http_connection_manager"));
-    let stat_prefix = config.stat_prefix.0.0;
+    let stat_prefix = text(config.stat_prefix);
     if is_hcm {
         let routes = if let Some(table) = config.route_config.0.0 {
             let wrapper = Wrapper { state: State::Static, version: empty(), last_updated: None };
@@ -452,8 +459,9 @@ fn network_filter(f: wire::Filter, place: &Place) -> NetworkFilter {
         };
     }
     let mut clusters = Vec::new();
-    if !config.cluster.0.is_empty() {
-        clusters.push(config.cluster.0.0);
+    let cluster = text(config.cluster);
+    if !cluster.is_empty() {
+        clusters.push(cluster);
     }
     if let Some(w) = config.weighted_clusters.0.0 {
         clusters.extend(w.clusters.0.into_iter().map(|c| c.name.0).filter(|n| !n.is_empty()));
@@ -472,9 +480,9 @@ fn filter_chain(c: wire::FilterChain, is_default: bool, place: &Place) -> Filter
     let socket = body.transport_socket;
     let old = body.tls_context;
     let tls = if socket.present {
-        tls_context(&socket.value.config.value)
-    } else if old.present {
-        tls_context(&old.value)
+        tls_context(socket.value.config.value())
+    } else if old.present() {
+        tls_context(old.value())
     } else {
         None
     };
@@ -488,7 +496,7 @@ fn filter_chain(c: wire::FilterChain, is_default: bool, place: &Place) -> Filter
         transport_socket: socket.present.then(|| shared_extension(&socket.value)),
         weight: c.tally.weight,
         len_bytes: c.len_bytes,
-        body_hash: hash(hash(body.filters.tally.hash, socket.tally.hash), old.tally.hash),
+        body_hash: hash(hash(body.filters.tally.hash, socket.tally.hash), old.tally().hash),
         filters_hash: body.filters.tally.hash,
         filters: converted(body.filters.value.0, |f| network_filter(f, place)),
     }
@@ -607,12 +615,12 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
         }
         let Some(a) = &r.route.0 else { continue };
         add(&mut clusters, &a.cluster.0);
-        dynamic_cluster |= !a.header.is_empty() || a.plugin.present() || a.inline_plugin.present();
+        dynamic_cluster |= a.header.present() || a.plugin.present() || a.inline_plugin.present();
         if let Some(w) = &a.weighted.0 {
             for c in &w.clusters.0 {
                 counts.weighted_clusters += 1;
                 counts.per_filter_configs += c.per_filter.get();
-                dynamic_cluster |= !c.header.is_empty();
+                dynamic_cluster |= c.header.present();
                 add(&mut clusters, &c.name.0);
             }
         }
@@ -704,7 +712,7 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
     };
     let children = match &custom {
         Some(c) => {
-            effective(&c.config.value).0.clusters.0.0.iter().map(|t| t.0.0.clone()).filter(|n| !n.is_empty()).collect()
+            effective(c.config.value()).0.clusters.0.0.iter().map(|t| t.0.0.clone()).filter(|n| !n.is_empty()).collect()
         }
         None => Vec::new(),
     };
@@ -727,13 +735,13 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
     };
     let mut tls = Vec::new();
     if m.transport_socket.present {
-        tls.extend(tls_context(&m.transport_socket.value.config.value).map(shared_tls));
-    } else if m.tls_context.present {
-        tls.extend(tls_context(&m.tls_context.value).map(shared_tls));
+        tls.extend(tls_context(m.transport_socket.value.config.value()).map(shared_tls));
+    } else if m.tls_context.present() {
+        tls.extend(tls_context(m.tls_context.value()).map(shared_tls));
     }
     let matches = m.socket_matches.0.len() as u32;
     for s in &m.socket_matches.0 {
-        tls.extend(tls_context(&s.socket.value.config.value).map(shared_tls));
+        tls.extend(tls_context(s.socket.value.config.value()).map(shared_tls));
     }
     let thresholds = m.breakers.0.map(|b| b.thresholds.0).unwrap_or_default();
     let mut http_filters = Vec::new();
@@ -741,8 +749,8 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
     for (key, o) in &m.protocol_options.0 {
         if key.ends_with("HttpProtocolOptions") {
             http_options = true;
-            http_filters.extend(shared_extensions(&o.value.http_filters.0.0));
-            let explicit = o.value.explicit_http_config.0.0.as_deref().or(o.value.use_downstream.0.0.as_deref());
+            http_filters.extend(shared_extensions(&o.value().http_filters.0.0));
+            let explicit = o.value().explicit_http_config.0.0.as_deref().or(o.value().use_downstream.0.0.as_deref());
             http2 |= explicit.is_some_and(|e| e.http2.present());
         }
     }
@@ -790,8 +798,8 @@ fn secret(m: Option<&wire::Secret>, tally: &Tally, wrapper: Wrapper, name: Name,
 }
 
 fn extension_config(m: wire::TypedExtension, tally: &Tally, wrapper: Wrapper, place: &Place) -> ExtensionConfig {
-    let (config, type_name) = effective(&m.config.value);
-    let extension = extension_of(m.name.0.clone(), type_name, config, &m.config.tally, false);
+    let (config, type_name) = effective(m.config.value());
+    let extension = extension_of(m.name.0.clone(), type_name, config, m.config.tally(), false);
     ExtensionConfig { meta: wrapper.meta(m.name.0.clone(), tally, place), extension }
 }
 

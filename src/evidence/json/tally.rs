@@ -75,9 +75,7 @@ impl Tally {
                 strings: 0,
                 string_bytes: 0,
                 long_strings: 0,
-                long_string_bytes: 0,
                 scalars: 0,
-                anys: 0,
                 struct_values: 0,
                 regexes: 0,
             },
@@ -253,10 +251,8 @@ pub(crate) fn known_key(key: KnownKey) {
         if key.class == KeyClass::FilterMetadata && t.in_struct.is_none() {
             t.in_struct = Some(t.depth);
         }
-        if key.is_type {
-            // an inline message and the same one packed in an `Any` hash alike
-            t.weight.anys += 1;
-        } else {
+        // an inline message and the same one packed in an `Any` hash alike
+        if !key.is_type {
             t.hash = mix(t.hash, key.hash);
         }
         t.parent_key = t.last_key;
@@ -293,7 +289,6 @@ pub(crate) fn string(text: &str) -> u64 {
         w.string_bytes += text.len() as u32;
         if text.len() > 22 {
             w.long_strings += 1;
-            w.long_string_bytes += text.len() as u32;
         }
         t.hash = mix(t.hash, hash);
         if t.last_key == KeyClass::ClusterName && !text.is_empty() {
@@ -327,7 +322,6 @@ pub(crate) fn type_string(text: &str) {
         w.string_bytes += text.len() as u32;
         if text.len() > 22 {
             w.long_strings += 1;
-            w.long_string_bytes += text.len() as u32;
         }
     });
 }
