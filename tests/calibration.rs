@@ -101,6 +101,8 @@ fn savings_hold_on_this_envoy() {
         let row = row.unwrap_or_else(|| panic!("{change}: no saving in the report"));
         let predicted = row["saved"]["bytes"].as_f64().unwrap();
         note(&format!("{change:<20} measured {measured} predicted {predicted} bounds {}", row["saved"]));
+        let bounds = ["low", "high"].map(|k| row["saved"][k].as_f64().unwrap());
+        assert!((bounds[0]..=bounds[1]).contains(&measured), "{change}: outside the bounds");
         assert!((predicted / measured - 1.0).abs() <= 0.15, "{change}: {predicted} of {measured}");
     }
 }

@@ -89,7 +89,7 @@ pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: 
 pub fn outside(proxy: &Proxy, workers: u32) -> [(Term, f64); 4] {
     let threads = f64::from(workers + 1);
     let (mut lua, mut lua_bytes, mut vms, mut vm_bytes) = (0.0, 0.0, 0.0, 0.0);
-    let mut seen = HashSet::new();
+    let (mut seen, mut compiled) = (HashSet::new(), HashSet::new());
     let chains = proxy.listeners.iter().filter(|l| l.meta.state != State::Error).flat_map(|l| &l.chains);
     for f in chains.flat_map(|c| &c.filters).filter_map(|f| f.hcm.as_ref()).flat_map(|h| &h.http_filters) {
         let kind = kind_of(f);
@@ -98,8 +98,14 @@ pub fn outside(proxy: &Proxy, workers: u32) -> [(Term, f64); 4] {
             lua_bytes += threads * f64::from(f.weight.string_bytes);
         } else if kind.ends_with(".Wasm") {
             let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
-            if !f.payloads.is_empty() && seen.insert((f.vm_id.to_string(), hash)) {
+            if f.payloads.is_empty() {
+                continue;
+            }
+            if seen.insert((&*f.vm_id, hash)) {
                 vms += threads;
+            }
+            // V8 keeps the compiled code once per process, however many isolates run it (`NativeModuleCache`)
+            if compiled.insert(hash) {
                 vm_bytes += f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>();
             }
         }
