@@ -88,6 +88,77 @@ fn contour() {
 }
 
 #[test]
+fn every_case_is_deterministic_and_ends_as_its_dump() {
+    let bench = Bench::new();
+    for (args, kinds) in [
+        (&["osm", "--services", "6", "--wasm", "--permissive", "--unsorted", "--module-bytes", "5000"][..], 2),
+        (&["knative", "--revisions", "12"], 30),
+        (&["bookinfo", "--sidecars"], 12),
+        (&["istio", "--services", "20"], 0),
+        (&["gateway", "--routes", "20"], 0),
+    ] {
+        let files = made(&bench, args);
+        assert!(files.contains_key("recording.jsonl.gz") && files.contains_key("kubernetes.json"), "{args:?}");
+        if kinds > 0 {
+            dump_is_the_end_of_the_recording(&bench);
+        }
+        let run = bench.run(&["analyze", "made"]);
+        assert_eq!((run.code, &*run.stderr), (0, ""), "{args:?}");
+        std::fs::remove_dir_all(bench.path("made")).unwrap();
+        std::fs::remove_dir_all(bench.path("again")).unwrap();
+    }
+}
+
+/// Two Services and eight clusters for each revision (seed 003).
+#[test]
+fn knative_counts() {
+    let bench = Bench::new();
+    made(&bench, &["knative", "--revisions", "20"]);
+    let dump: Value = serde_json::from_str(&text(&bench.path("made/config_dump.json.gz"))).unwrap();
+    let clusters = dump["configs"][1]["dynamic_active_clusters"].as_array().unwrap();
+    assert_eq!(clusters.len(), 8 * 20);
+    let export: Value = serde_json::from_str(&text(&bench.path("made/kubernetes.json"))).unwrap();
+    let of = |kind: &str, version: &str| {
+        let items = export["items"].as_array().unwrap();
+        items.iter().filter(|o| o["kind"] == kind && o["apiVersion"] == version).count()
+    };
+    assert_eq!(of("Service", "v1"), 2 * 20);
+    assert_eq!(of("Revision", "serving.knative.dev/v1"), 20);
+}
+
+#[test]
+fn kmesh_is_a_trace_that_bpf_simulate_takes() {
+    let bench = Bench::new();
+    let files = made(&bench, &["kmesh", "--services", "1000"]);
+    assert!(files.keys().eq(["kubernetes.json", "trace.jsonl"]));
+    let run = bench.run(&["bpf", "simulate", "made/trace.jsonl", "--policy", "kmesh-0.5"]);
+    assert_eq!((run.code, &*run.stderr), (0, ""));
+    let trace = text(&bench.path("made/trace.jsonl"));
+    let counts: Vec<u64> =
+        trace.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["services"].as_u64().unwrap()).collect();
+    assert_eq!((counts[0], counts.iter().max(), counts.last()), (0, Some(&1000), Some(&0)));
+}
+
+/// Without `--unsorted`, a push that changes nothing is the same text; with it, no listener is.
+#[test]
+fn osm_shuffles_only_when_asked() {
+    let bench = Bench::new();
+    for unsorted in [false, true] {
+        let mut args = vec!["osm", "--services", "5", "--wasm", "--permissive", "--module-bytes", "3000"];
+        args.extend(unsorted.then_some("--unsorted"));
+        made(&bench, &args);
+        let pushes = recording(&bench.path("made/recording.jsonl.gz"));
+        let lds: Vec<&Value> = pushes
+            .iter()
+            .filter(|p| p.body["type_url"].as_str().unwrap().ends_with("Listener"))
+            .map(|p| &p.body["resources"])
+            .collect();
+        let [.., a, b] = &lds[..] else { panic!("two pushes") };
+        assert_eq!(a != b, unsorted);
+    }
+}
+
+#[test]
 fn wrong_arguments() {
     let bench = Bench::new();
     let run = bench.run(&["generate", "contour", "--preset", "kuma", "--out", "x"]);

@@ -39,3 +39,25 @@ fn contour() {
         assert_eq!(seen["listener_manager.listener_in_place_updated"] > 3, tls, "{preset}: {seen:?}");
     }
 }
+
+#[test]
+fn meshes_and_gateways() {
+    for (args, listeners, clusters) in [
+        (&["osm", "--services", "6"][..], 2, 3),
+        (&["osm", "--services", "6", "--permissive", "--wasm", "--unsorted", "--module-bytes", "20000"], 2, 9),
+        (&["knative", "--revisions", "12"], 29, 97),
+        (&["istio", "--services", "24"], 10, 30),
+        (&["gateway", "--routes", "20"], 1, 21),
+        (&["bookinfo", "--sidecars"], 12, 18),
+        (&["bookinfo", "--sidecars", "--app", "simple"], 12, 17),
+    ] {
+        let Some(player) = accepted(args) else { return };
+        let seen = player.envoy.stats("^listener_manager|^cluster_manager").unwrap();
+        let counts = (seen["listener_manager.total_listeners_active"], seen["cluster_manager.active_clusters"]);
+        assert_eq!(counts, (listeners, clusters), "{args:?}: {seen:?}");
+        if args.contains(&"--unsorted") {
+            // three pushes without a change, each of which rebuilds all seven chains, and six that add services
+            assert!(seen["listener_manager.total_filter_chains_draining"] >= 21, "{seen:?}");
+        }
+    }
+}

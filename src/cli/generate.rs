@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, output};
-use crate::generate::{self, contour};
+use crate::generate::{self, cases, contour};
 use crate::sim::control_plane::Policy;
 
 const EXAMPLES: &str = "\
@@ -26,6 +26,78 @@ pub(crate) struct GenerateArgs {
 enum Case {
     /// Ingresses that come (and go) in blocks, as a version of Contour pushes them
     Contour(Contour),
+    /// A sidecar of Open Service Mesh: permissive mode and WASM statistics, on or off
+    Osm(Osm),
+    /// A sidecar of Istio that sees every revision of Knative
+    Knative {
+        /// Revisions
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        revisions: u32,
+        #[command(flatten)]
+        out: Out,
+    },
+    /// A sidecar of Istio that sees every service
+    Istio {
+        /// Services
+        #[arg(long, value_name = "N", default_value_t = 500)]
+        services: u32,
+        #[command(flatten)]
+        out: Out,
+    },
+    /// Envoy Gateway with HTTPRoutes
+    Gateway {
+        /// HTTPRoutes, one host and backend each
+        #[arg(long, value_name = "N", default_value_t = 500)]
+        routes: u32,
+        #[command(flatten)]
+        out: Out,
+    },
+    /// The workloads of bookinfo, with or without sidecars
+    Bookinfo {
+        /// Each workload has a sidecar
+        #[arg(long)]
+        sidecars: bool,
+        /// bookinfo (six workloads) or simple (three)
+        #[arg(long, value_name = "APP", default_value = "bookinfo", value_parser = ["bookinfo", "simple"])]
+        app: String,
+        #[command(flatten)]
+        out: Out,
+    },
+    /// Services that come and go, for `bpf simulate`
+    Kmesh {
+        /// Services at the top
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        services: u32,
+        /// Version of Kmesh
+        #[arg(long, value_name = "VERSION", default_value = "0.5", value_parser = ["0.2", "0.4", "0.5", "1.0"])]
+        version: String,
+        #[command(flatten)]
+        out: Out,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Osm {
+    /// Services, one HTTP port each
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    services: u32,
+    /// enableWASMStats
+    #[arg(long)]
+    wasm: bool,
+    /// enablePermissiveTrafficPolicyMode
+    #[arg(long)]
+    permissive: bool,
+    /// What comes from Go maps in another order at every push, as OSM does
+    #[arg(long)]
+    unsorted: bool,
+    /// Worker threads of Envoy
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: u32,
+    /// Length of the Wasm module
+    #[arg(long, value_name = "BYTES", default_value_t = 300_000)]
+    module_bytes: u32,
+    #[command(flatten)]
+    out: Out,
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +149,25 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
             };
             write(&c.out, |folder| contour::generate(&options, folder))
         }
+        Case::Osm(o) => {
+            let case = cases::Osm {
+                services: o.services,
+                wasm: o.wasm,
+                permissive: o.permissive,
+                unsorted: o.unsorted,
+                workers: o.workers,
+                module_bytes: o.module_bytes,
+            };
+            write(&o.out, |folder| case.generate(folder))
+        }
+        Case::Knative { revisions, out } => write(out, |folder| cases::knative(*revisions, folder)),
+        Case::Istio { services, out } => write(out, |folder| cases::istio(*services, folder)),
+        Case::Gateway { routes, out } => write(out, |folder| cases::gateway(*routes, folder)),
+        Case::Bookinfo { sidecars, app, out } => {
+            let app = if app == "simple" { cases::App::Simple } else { cases::App::Bookinfo };
+            write(out, |folder| cases::bookinfo(app, *sidecars, folder))
+        }
+        Case::Kmesh { services, version, out } => write(out, |folder| cases::kmesh(*services, version, folder)),
     }
 }
 

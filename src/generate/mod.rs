@@ -4,6 +4,7 @@
 //! Shapes follow the projects' own code (`docs/generate.md` has the versions). Everything with an Envoy side is accepted
 //! by a real one (`tests/generate_live.rs`).
 
+pub mod cases;
 pub mod contour;
 
 mod write;

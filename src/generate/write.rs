@@ -1,10 +1,12 @@
 //! The files of an Envoy's side: recording, config dump, server info.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::Folder;
+use crate::lab::resource_name;
 use crate::model::stream::XdsType;
 
 /// Midnight of the day on which everything made up takes place, in milliseconds of Unix time (2026-01-05).
@@ -111,6 +113,43 @@ impl<'a> Output<'a> {
         )?;
         resources(&mut *self.out)?;
         self.out.write_all(b"]}\n")
+    }
+
+    /// A delta response from what was held before to what is there now; none when nothing changed.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn delta(
+        &mut self,
+        t_us: i64,
+        kind: XdsType,
+        version: &str,
+        before: &[Value],
+        now: &[Value],
+    ) -> io::Result<()> {
+        let by_name = |list: &'_ [Value]| {
+            list.iter().map(|v| (resource_name(v).to_owned(), v.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let (held, there) = (by_name(before), by_name(now));
+        let changed: Vec<Value> = now
+            .iter()
+            .filter(|v| held.get(resource_name(v)) != Some(v))
+            .map(|v| json!({"name": resource_name(v), "version": version, "resource": v}))
+            .collect();
+        let removed: Vec<&String> = held.keys().filter(|n| !there.contains_key(*n)).collect();
+        if changed.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        self.pushes += 1;
+        let (t, url, nonce) = (seconds(t_us), type_url(kind), self.pushes);
+        write!(
+            self.out,
+            "{{\"t\":{t},\"type_url\":\"{url}\",\"system_version_info\":\"{version}\",\"nonce\":\"{nonce}\",\"resources\":["
+        )?;
+        list(self.out, &changed)?;
+        self.out.write_all(b"],\"removed_resources\":")?;
+        serde_json::to_writer(&mut *self.out, &removed)?;
+        self.out.write_all(b"}\n")
     }
 
     /// A state-of-the-world response of whole values.

@@ -32,7 +32,7 @@ pub fn workloads() -> Vec<Workload> {
         ("osm/strict wasm", false, true),
         ("osm/permissive wasm", true, true),
     ] {
-        all.push(osm(name, 60, 4, permissive, wasm));
+        all.push(osm(name, 60, 4, permissive, wasm.then_some(53_345)));
     }
     // written after the model's last change of structure, and never used to change it
     all.extend([
@@ -375,7 +375,8 @@ fn istio_inbound(i: usize) -> Vec<Value> {
     ]
 }
 
-fn istio_sidecar(name: &str, services: usize, workers: u32, fewer_stats: bool) -> Workload {
+/// A sidecar of Istio that sees every service.
+pub fn istio_sidecar(name: &str, services: usize, workers: u32, fewer_stats: bool) -> Workload {
     let mut w = Workload::new(name, workers);
     if fewer_stats {
         w.bootstrap = Some(istio_stats());
@@ -435,6 +436,62 @@ fn istio_sidecar(name: &str, services: usize, workers: u32, fewer_stats: bool) -
     w.listeners.push(with(listener("virtualInbound", inbound), json!({"traffic_direction": "INBOUND",
         "listener_filters": [listener_filter("original_dst", "OriginalDst"), listener_filter("tls_inspector", "TlsInspector"), listener_filter("http_inspector", "HttpInspector")],
         "access_log": [access_loggers()[1].1]})));
+    w
+}
+
+/// A sidecar of a small mesh of Istio: the named services on port 9080, and what every cluster has besides.
+pub fn istio_small(name: &str, services: &[&str], workers: u32) -> Workload {
+    let mut w = Workload::new(name, workers);
+    w.bootstrap = Some(istio_stats());
+    mesh_secrets(&mut w);
+    let mut ports: Vec<(String, usize, bool)> =
+        services.iter().map(|s| (format!("{s}.default.svc.cluster.local"), 9080, true)).collect();
+    for (host, list) in [
+        ("istiod.istio-system", &[(15010, true), (15012, false), (443, false), (15014, true)][..]),
+        ("istio-ingressgateway.istio-system", &[(15021, false), (80, true), (443, false)]),
+        ("kube-dns.kube-system", &[(53, false), (9153, true)]),
+        ("kubernetes.default", &[(443, false)]),
+    ] {
+        ports.extend(list.iter().map(|(port, http)| (format!("{host}.svc.cluster.local"), *port, *http)));
+    }
+    let mut tables: std::collections::BTreeMap<usize, Vec<Value>> = std::collections::BTreeMap::new();
+    for (i, (host, port, http)) in ports.iter().enumerate() {
+        let cluster = format!("outbound|{port}||{host}");
+        w.clusters.push(with(with(with(eds_cluster(&cluster), istio_matches(i)), istio_metadata(i)), breakers()));
+        w.endpoints.push(istio_endpoints(&cluster, i));
+        if *http {
+            let short = host.split('.').next().unwrap_or(host);
+            tables.entry(*port).or_default().push(vhost(
+                &format!("{host}:{port}"),
+                &[host.clone(), short.to_owned(), format!("10.96.1.{i}")],
+                vec![with(
+                    route("/", &cluster),
+                    json!({"name": "default", "decorator": {"operation": format!("{host}:{port}/*")}}),
+                )],
+            ));
+        } else {
+            let mut proxy = tcp_proxy(&cluster, &cluster);
+            proxy["typed_config"]["access_log"] = json!([access_loggers()[1].1]);
+            w.listeners.push(with(
+                unbound(&format!("10.96.1.{i}_{port}"), 100 + i, vec![chain(vec![proxy])]),
+                json!({"traffic_direction": "OUTBOUND"}),
+            ));
+        }
+    }
+    for (port, hosts) in tables {
+        w.routes.push(table(&port.to_string(), hosts));
+        let http = istio_hcm(&format!("outbound_0.0.0.0_{port};"), rds(&port.to_string()), vec![]);
+        w.listeners.push(with(
+            unbound(&format!("0.0.0.0_{port}"), port, vec![chain(vec![http])]),
+            json!({"traffic_direction": "OUTBOUND", "listener_filters": [listener_filter("http_inspector", "HttpInspector")]}),
+        ));
+    }
+    w.clusters.push(with(plain_cluster("inbound|8080||", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
+    w.clusters
+        .push(with(plain_cluster("PassthroughCluster", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
+    w.clusters.push(plain_cluster("BlackHoleCluster", "STATIC"));
+    w.listeners.push(with(listener("virtualInbound", istio_inbound(0)), json!({"traffic_direction": "INBOUND",
+        "listener_filters": [listener_filter("original_dst", "OriginalDst"), listener_filter("tls_inspector", "TlsInspector"), listener_filter("http_inspector", "HttpInspector")]})));
     w
 }
 
@@ -522,7 +579,8 @@ fn contour(name: &str, ingresses: usize, workers: u32) -> Workload {
     w
 }
 
-fn gateway(name: &str, routes: usize, workers: u32, policies: bool) -> Workload {
+/// Envoy Gateway with a route, a host and a cluster for each HTTPRoute.
+pub fn gateway(name: &str, routes: usize, workers: u32, policies: bool) -> Workload {
     let mut w = Workload::new(name, workers);
     for i in 0..routes {
         let cluster = format!("httproute/default/route-{i:04}/rule/0");
@@ -586,12 +644,14 @@ fn gateway(name: &str, routes: usize, workers: u32, policies: bool) -> Workload 
     w
 }
 
-fn osm(name: &str, services: usize, workers: u32, permissive: bool, wasm: bool) -> Workload {
+/// The sidecar of a client in a mesh of Open Service Mesh 1.2; `module` is the length of the Wasm module that the
+/// statistics feature puts into every chain.
+pub fn osm(name: &str, services: usize, workers: u32, permissive: bool, module: Option<usize>) -> Workload {
     let mut w = Workload::new(name, workers);
     w.secrets.push(certificate_secret("service-cert:default/client", rsa()));
     w.secrets.push(ca_secret("root-cert-for-mtls-inbound:default/client", roots(1, 1), &[]));
     let lua = "function envoy_on_request(h)\n  h:headers():add('osm-stats-namespace', 'default')\n  h:headers():add('osm-stats-kind', 'Deployment')\n  h:headers():add('osm-stats-name', 'client')\n  h:headers():add('osm-stats-pod', 'client-0')\nend\nfunction envoy_on_response(h)\nend\n";
-    let module = base64(&wasm_module(53_345));
+    let module = module.map(|bytes| base64(&wasm_module(bytes)));
     let http = |prefix: &str, routes: Value| {
         let mut filters = vec![
             filter("envoy.filters.http.rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", json!({})),
@@ -602,7 +662,7 @@ fn osm(name: &str, services: usize, workers: u32, permissive: bool, wasm: bool) 
             ),
         ];
         let mut extra = json!({"access_log": [access_loggers()[3].1]});
-        if wasm {
+        if let Some(module) = &module {
             filters.push(filter("http_lua", "envoy.extensions.filters.http.lua.v3.Lua", json!({"inline_code": lua})));
             filters.push(filter("envoy.filters.http.wasm", "envoy.extensions.filters.http.wasm.v3.Wasm", json!({"config": {"name": "stats", "vm_config":
                 {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"inline_bytes": module}}, "allow_precompiled": true}}})));
@@ -621,7 +681,7 @@ fn osm(name: &str, services: usize, workers: u32, permissive: bool, wasm: bool) 
                 upstream_tls(json!({"tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}, "alpn_protocols": ["osm"],
                     "tls_certificate_sds_secret_configs": [sds("service-cert:default/client")], "validation_context_sds_secret_config": sds(&root)}), &format!("service-{i:02}.default.svc.cluster.local"))})));
             w.endpoints.push(assignment(&cluster, i, 1));
-            outbound.push(json!({"name": format!("outbound_default/service-{i:02}_80_http"), "filter_chain_match": {"destination_port": 80, "prefix_ranges": [{"address_prefix": format!("10.0.0.{}", i + 1), "prefix_len": 32}]},
+            outbound.push(json!({"name": format!("outbound_default/service-{i:02}_80_http"), "filter_chain_match": {"destination_port": 80, "prefix_ranges": [{"address_prefix": format!("10.0.{}.{}", i / 250, i % 250 + 1), "prefix_len": 32}]},
                 "filters": [http("mesh-http-conn-manager.rds-outbound.80", rds("rds-outbound.80"))]}));
         }
         let hosts = (0..services)
@@ -652,7 +712,8 @@ fn osm(name: &str, services: usize, workers: u32, permissive: bool, wasm: bool) 
     w
 }
 
-fn knative(name: &str, revisions: usize, workers: u32) -> Workload {
+/// A sidecar of a mesh with revisions of Knative 1.11: two Services and eight clusters each.
+pub fn knative(name: &str, revisions: usize, workers: u32) -> Workload {
     let mut w = Workload::new(name, workers);
     w.bootstrap = Some(istio_stats());
     mesh_secrets(&mut w);
