@@ -6,6 +6,7 @@ mod calibrate;
 mod diff;
 mod generate;
 mod output;
+mod replay;
 mod report;
 
 use std::ffi::OsString;
@@ -80,6 +81,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// What grew between two dumps or bundles, whose it is, and which resources changed
     Diff(diff::DiffArgs),
+    /// Play a recorded xDS stream against a simulated Envoy: what drains, what peaks, which push did it
+    Replay(replay::ReplayArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
 }
@@ -106,6 +109,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Report(args) => report::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Calibrate(args) => calibrate::run(args),
     };
     match result {

@@ -195,7 +195,11 @@ pub const CATALOG: &[Entry] = &[
 /// The entries of every section, in the order of their codes.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
     let envoy = CATALOG.iter().filter(|e| e.code < "MD5");
-    envoy.chain(super::bpf::CODES).chain(CATALOG.iter().filter(|e| e.code >= "MD5"))
+    envoy
+        .chain(super::bpf::CODES)
+        .chain(CATALOG.iter().filter(|e| e.code >= "MD5" && e.code < "MD8"))
+        .chain(super::replay::CODES)
+        .chain(CATALOG.iter().filter(|e| e.code >= "MD8"))
 }
 
 /// The entry of a code, in any case.

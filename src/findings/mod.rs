@@ -11,6 +11,7 @@ mod fleet;
 mod graph;
 pub mod kubernetes;
 pub mod owners;
+pub mod replay;
 mod rules;
 mod similarity;
 pub mod treemap;

@@ -11,6 +11,7 @@ pub mod json;
 mod kubernetes;
 mod markdown;
 mod openmetrics;
+pub mod replay;
 mod rows;
 mod stacks;
 pub mod text;

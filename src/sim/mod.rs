@@ -3,4 +3,5 @@
 pub mod bpf;
 mod bpf_slots;
 pub mod control_plane;
+pub mod envoy;
 pub mod scope;

@@ -5,6 +5,7 @@
 //! `docs/accuracy.md` has the errors on workloads that took no part in the fit.
 
 pub mod changes;
+pub mod generation;
 mod items;
 pub mod stats;
 mod table;

@@ -13,15 +13,16 @@ use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::items::Item;
 use super::stats::{Kept, Matcher};
 use super::table::Table;
 use super::term::{Class, FamilyId, Term, Unit, family, t};
 use crate::model::envoy::{
-    Cluster, Discovery, EndpointSet, Extension, FilterChain, HostCounts, HttpConnectionManager, Listener, PayloadKind,
-    Proxy, RouteSource, RouteTable, SecretKind, SecretRef, State, TlsContext, VirtualHost,
+    Bootstrap, Cluster, Discovery, EndpointSet, Extension, ExtensionConfig, FilterChain, HostCounts,
+    HttpConnectionManager, Listener, Name, PayloadKind, Proxy, RouteSource, RouteTable, ScopedRoutes, Secret,
+    SecretKind, SecretRef, State, TlsContext, VirtualHost,
 };
 use crate::model::weight::Weight;
 
@@ -61,20 +62,21 @@ pub fn walk(proxy: &Proxy, workers: u32, table: &Table, sink: &mut Sink<'_>) {
 /// [`walk`] over one part.
 pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: &mut Sink<'_>) {
     let config = proxy.bootstrap.as_ref().map(|b| &b.stats);
+    let matcher = Matcher::new(config);
     let mut walk = Walk {
         proxy,
         workers: f64::from(workers),
         worker_count: workers,
         table,
-        matcher: Matcher::new(config),
+        matcher: &matcher,
         deferred_stats: config.is_some_and(|c| c.deferred_stats),
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
         seen: HashSet::new(),
         kept_stats: HashMap::new(),
-        seen_vms: HashSet::new(),
         name: String::new(),
         secrets: HashMap::new(),
+        apart: None,
         sink,
     };
     walk.secrets();
@@ -84,38 +86,148 @@ pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: 
     }
 }
 
+/// One object of a proxy, to be walked by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Object<'a> {
+    /// The process and its bootstrap.
+    Process(Option<&'a Bootstrap>),
+    /// A cluster without its hosts.
+    Cluster(&'a Cluster),
+    /// The hosts of a cluster and what balances over them.
+    Hosts(&'a Cluster, Option<&'a EndpointSet>),
+    Listener(&'a Listener),
+    Routes(&'a RouteTable),
+    Secret(&'a Secret),
+    Extension(&'a ExtensionConfig),
+    Scopes(&'a ScopedRoutes),
+}
+
+/// The Envoy that objects are walked for.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) workers: u32,
+    pub(super) table: &'a Table,
+    pub(super) matcher: &'a Matcher,
+    pub(super) deferred_stats: bool,
+    pub(super) deferred_clusters: bool,
+}
+
+/// What an object shares with others, kept apart from its own terms.
+#[derive(Debug)]
+pub(super) struct Apart<'k> {
+    /// What is kept of each family under each name, over all objects.
+    pub(super) kept: &'k mut HashMap<u64, Kept>,
+    /// Who uses which shared thing.
+    pub(super) uses: Vec<(Item, u64)>,
+    /// Terms of the shared things that were not met before.
+    pub(super) terms: Vec<(u64, Term, f64)>,
+    /// Secrets over SDS that a TLS context parses; true for a CA bundle.
+    pub(super) secrets: Vec<(Item, Name, bool)>,
+}
+
+/// Names the terms of one object, with index 0 wherever an index is asked for, and what it shares.
+///
+/// Added up over all objects, each shared thing once, this is what [`walk`] names of the whole proxy.
+pub(super) fn walk_apart<'k>(
+    object: Object<'_>,
+    frame: Frame<'_>,
+    kept: &'k mut HashMap<u64, Kept>,
+    sink: &mut Sink<'_>,
+) -> Apart<'k> {
+    let none = Proxy::default();
+    let mut walk = Walk {
+        proxy: &none,
+        workers: f64::from(frame.workers),
+        worker_count: frame.workers,
+        table: frame.table,
+        matcher: frame.matcher,
+        deferred_stats: frame.deferred_stats,
+        deferred_clusters: frame.deferred_clusters,
+        routes_listed: false,
+        seen: HashSet::new(),
+        kept_stats: HashMap::new(),
+        name: String::new(),
+        secrets: HashMap::new(),
+        apart: Some(Apart { kept: &mut *kept, uses: Vec::new(), terms: Vec::new(), secrets: Vec::new() }),
+        sink,
+    };
+    match object {
+        Object::Process(bootstrap) => walk.process(bootstrap),
+        Object::Cluster(c) => walk.cluster_proper(Item::Cluster(0), c),
+        Object::Hosts(c, set) => walk.cluster_hosts(0, c, set.map(|s| (0, s))),
+        Object::Listener(l) => walk.listener(0, l),
+        Object::Routes(t) => walk.route_table(0, t),
+        Object::Secret(s) => walk.secret(0, s),
+        Object::Extension(e) => walk.extension_config(0, e),
+        Object::Scopes(s) => walk.put(Item::Scoped(0), t!("scope"), f64::from(s.scopes)),
+    }
+    let (uses, terms, secrets) = walk.apart.map(|a| (a.uses, a.terms, a.secrets)).unwrap_or_default();
+    Apart { kept, uses, terms, secrets }
+}
+
+/// What a secret's content adds to a TLS context that uses it over SDS, as `(term, amount)`.
+pub(super) fn secret_terms(s: &Secret, ca: bool) -> [(Term, f64); 2] {
+    let bytes: f64 = s.payloads.iter().map(|x| decoded(x.len_bytes, x.base64)).sum();
+    let bytes = if bytes > 0.0 { bytes } else { UNKNOWN_BYTES };
+    if ca {
+        [(t!("tls.ca_bytes.sds"), bytes), (t!("tls.certificate.rsa"), 0.0)]
+    } else {
+        [(t!("tls.certificate_bytes.sds"), bytes), (t!("tls.certificate.rsa"), rsa(bytes))]
+    }
+}
+
+/// Bytes of a certificate or bundle whose content is not in the evidence.
+const UNKNOWN_BYTES: f64 = 1200.0;
+
+/// Chains with an RSA key are longer than any with an ECDSA one; the key itself is never in the evidence.
+fn rsa(chain_bytes: f64) -> f64 {
+    f64::from(u8::from(chain_bytes > 950.0))
+}
+
 /// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
 /// isolate per thread (workers and the main thread).
 pub fn outside(proxy: &Proxy, workers: u32) -> [(Term, f64); 4] {
-    let threads = f64::from(workers + 1);
-    let (mut lua, mut lua_bytes, mut vms, mut vm_bytes) = (0.0, 0.0, 0.0, 0.0);
-    let (mut seen, mut compiled) = (HashSet::new(), HashSet::new());
-    let chains = proxy.listeners.iter().filter(|l| l.meta.state != State::Error).flat_map(|l| &l.chains);
-    for f in chains.flat_map(|c| &c.filters).filter_map(|f| f.hcm.as_ref()).flat_map(|h| &h.http_filters) {
-        let kind = kind_of(f);
-        if kind.ends_with(".Lua") || kind == "envoy.lua" {
-            lua += threads;
-            lua_bytes += threads * f64::from(f.weight.string_bytes);
-        } else if kind.ends_with(".Wasm") {
-            let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
-            if f.payloads.is_empty() {
-                continue;
-            }
-            if seen.insert((&*f.vm_id, hash)) {
-                vms += threads;
-            }
-            // V8 keeps the compiled code once per process, however many isolates run it (`NativeModuleCache`)
-            if compiled.insert(hash) {
-                vm_bytes += f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>();
-            }
-        }
+    let mut all = [0.0; 4];
+    let mut seen = HashSet::new();
+    for l in proxy.listeners.iter().filter(|l| l.meta.state != State::Error) {
+        outside_of(l.chains.iter(), workers, &mut |key| seen.insert(key), &mut all);
     }
+    let [lua, lua_bytes, vms, vm_bytes] = all;
     [
         (t!("outside.lua"), lua),
         (t!("outside.lua_bytes"), lua_bytes),
         (t!("outside.wasm"), vms),
         (t!("outside.wasm_bytes"), vm_bytes),
     ]
+}
+
+/// [`outside`] of some filter chains, in its order; `first` says whether a virtual machine was not met before.
+pub(super) fn outside_of<'a>(
+    chains: impl Iterator<Item = &'a FilterChain>,
+    workers: u32,
+    first: &mut dyn FnMut(String) -> bool,
+    [lua, lua_bytes, vms, vm_bytes]: &mut [f64; 4],
+) {
+    let threads = f64::from(workers + 1);
+    for f in chains.flat_map(|c| &c.filters).filter_map(|f| f.hcm.as_ref()).flat_map(|h| &h.http_filters) {
+        let kind = kind_of(f);
+        if kind.ends_with(".Lua") || kind == "envoy.lua" {
+            *lua += threads;
+            *lua_bytes += threads * f64::from(f.weight.string_bytes);
+        } else if kind.ends_with(".Wasm") {
+            let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
+            if f.payloads.is_empty() {
+                continue;
+            }
+            if first(vm_key(f, hash)) {
+                *vms += threads;
+            }
+            // V8 keeps the compiled code once per process, however many isolates run it (`NativeModuleCache`)
+            if first(format!("code/{hash:x}")) {
+                *vm_bytes += f.payloads.iter().map(|p| decoded(p.len_bytes, p.base64)).sum::<f64>();
+            }
+        }
+    }
 }
 
 /// Regular expressions of the route tables: compiling one takes memory that is free again afterwards, but stays resident.
@@ -163,18 +275,19 @@ struct Walk<'a, 's> {
     workers: f64,
     worker_count: u32,
     table: &'a Table,
-    matcher: Matcher,
+    matcher: &'a Matcher,
     deferred_stats: bool,
     deferred_clusters: bool,
     routes_listed: bool,
     seen: HashSet<(&'static str, String)>,
     /// By a hash of family and name: there are half a dozen per cluster, and only "seen before?" is asked.
     kept_stats: HashMap<u64, Kept>,
-    seen_vms: HashSet<(String, u64)>,
     /// Where stat names are put together.
     name: String,
     /// Kind and decoded bytes of the payload of each secret.
     secrets: HashMap<&'a str, (SecretKind, f64)>,
+    /// One object is walked by itself: what it shares goes here.
+    apart: Option<Apart<'a>>,
     sink: &'a mut Sink<'s>,
 }
 
@@ -200,28 +313,26 @@ impl<'a> Walk<'a, '_> {
         self.put(item, t!("regex"), f64::from(w.regexes));
     }
 
-    fn kept(&mut self, item: Item, group: Term, k: Kept) {
-        let all = k.counters + k.gauges + k.histograms + k.texts;
-        self.put(item, group, f64::from(all - k.histograms));
-        self.put(item, t!("stat.histogram"), f64::from(k.histograms));
-        self.put(item, t!("stat.token"), f64::from(k.tokens - all));
-        self.put(item, t!("stat.refused"), f64::from(k.refused));
-    }
-
     /// The stats of one family under one name. The stat itself exists once per name; every scope that asks for it keeps
     /// a reference in its own maps.
     fn stats(&mut self, item: Item, id: FamilyId, name: &str) {
         let Some(family) = self.table.family(id) else { return };
         let key = xxh3_64_with_seed(name.as_bytes(), u64::from(id.0));
-        let known = self.kept_stats.get(&key).copied();
+        let seen = self.apart.as_mut().map_or(&mut self.kept_stats, |a| a.kept);
+        let known = seen.get(&key).copied();
         let k = known.unwrap_or_else(|| self.matcher.keep(family, name));
         if known.is_none() {
-            self.kept_stats.insert(key, k);
-            self.kept(item, family.group, k);
-        } else {
-            self.put(item, t!("stat.refused"), f64::from(k.refused));
+            seen.insert(key, k);
         }
-        self.put(item, t!("stat.reference"), f64::from(k.counters + k.gauges + k.histograms + k.texts));
+        let all = k.counters + k.gauges + k.histograms + k.texts;
+        let terms = [
+            (family.group, f64::from(all - k.histograms)),
+            (t!("stat.histogram"), f64::from(k.histograms)),
+            (t!("stat.token"), f64::from(k.tokens - all)),
+        ];
+        self.shared(item, key, known.is_none(), &terms);
+        self.put(item, t!("stat.refused"), f64::from(k.refused));
+        self.put(item, t!("stat.reference"), f64::from(all));
     }
 
     /// [`Walk::stats`] under a name that is put together.
@@ -234,9 +345,26 @@ impl<'a> Walk<'a, '_> {
         self.name = text;
     }
 
-    /// True the first time it is asked for `what`.
-    fn first(&mut self, what: &'static str, key: &str) -> bool {
-        self.seen.insert((what, key.to_owned()))
+    /// The terms of something that exists once: charged to `item` when it is the first, or kept apart.
+    fn shared(&mut self, item: Item, key: u64, first: bool, terms: &[(Term, f64)]) {
+        if let Some(apart) = &mut self.apart {
+            apart.uses.push((item, key));
+            if first {
+                apart.terms.extend(terms.iter().map(|(term, amount)| (key, *term, *amount)));
+            }
+        } else if first {
+            terms.iter().for_each(|(term, amount)| self.put(item, *term, *amount));
+        }
+    }
+
+    /// Something that exists once for all that use it, told by `what` and `key`.
+    fn once(&mut self, item: Item, what: &'static str, key: &str, terms: &[(Term, f64)]) {
+        let hash = xxh3_64_with_seed(key.as_bytes(), xxh3_64(what.as_bytes()));
+        let first = match &mut self.apart {
+            Some(apart) => apart.kept.insert(hash, Kept::default()).is_none(),
+            None => self.seen.insert((what, key.to_owned())),
+        };
+        self.shared(item, hash, first, terms);
     }
 
     fn secrets(&mut self) {
@@ -264,46 +392,62 @@ impl<'a> Walk<'a, '_> {
 
     fn rest(&mut self) {
         let p = self.proxy;
-        self.put(Item::Base, t!("base"), 1.0);
-        self.put(Item::Base, t!("base.worker"), self.workers);
-        self.stats(Item::Base, family!("server"), "");
-        if let Some(b) = &p.bootstrap {
-            self.weight(Item::Bootstrap, &BOOTSTRAP, b.meta.weight);
-            self.put(Item::Bootstrap, t!("bootstrap.tag"), f64::from(b.stats.stats_tags));
-        }
+        self.process(p.bootstrap.as_ref());
         self.subscriptions();
         for (i, l) in p.listeners.iter().enumerate() {
             self.listener(i, l);
         }
         for (i, t) in p.route_tables.iter().enumerate() {
-            // the section lists every live inline table, those of hidden generations too
-            let item = Item::RouteTable(i);
-            if t.meta.state == State::Static {
-                self.put(item, t!("route_table.inline"), 1.0);
-            } else {
-                self.put(item, t!("route_table"), 1.0);
-            }
-            for (j, v) in t.virtual_hosts.iter().enumerate() {
-                self.virtual_host(Item::VirtualHost(i, j), v);
-            }
+            self.route_table(i, t);
         }
         for (i, s) in p.secrets.iter().enumerate() {
-            let item = Item::Secret(i);
-            self.put(item, t!("secret"), 1.0);
-            self.weight(item, &SECRET, s.meta.weight);
-            if s.meta.state != State::Static {
-                self.stats(item, family!("sds"), &s.meta.name);
-            }
+            self.secret(i, s);
         }
         for (i, e) in p.extension_configs.iter().enumerate() {
-            let item = Item::Extension(i);
-            self.put(item, t!("extension_config"), 1.0);
-            self.weight(item, &FILTER, e.extension.weight);
-            self.stats(item, family!("ecds"), &e.meta.name);
+            self.extension_config(i, e);
         }
         for (i, s) in p.scoped_routes.iter().enumerate() {
             self.put(Item::Scoped(i), t!("scope"), f64::from(s.scopes));
         }
+    }
+
+    fn process(&mut self, bootstrap: Option<&Bootstrap>) {
+        self.put(Item::Base, t!("base"), 1.0);
+        self.put(Item::Base, t!("base.worker"), self.workers);
+        self.stats(Item::Base, family!("server"), "");
+        if let Some(b) = bootstrap {
+            self.weight(Item::Bootstrap, &BOOTSTRAP, b.meta.weight);
+            self.put(Item::Bootstrap, t!("bootstrap.tag"), f64::from(b.stats.stats_tags));
+        }
+    }
+
+    fn route_table(&mut self, i: usize, t: &RouteTable) {
+        // the section lists every live inline table, those of hidden generations too
+        let item = Item::RouteTable(i);
+        if t.meta.state == State::Static {
+            self.put(item, t!("route_table.inline"), 1.0);
+        } else {
+            self.put(item, t!("route_table"), 1.0);
+        }
+        for (j, v) in t.virtual_hosts.iter().enumerate() {
+            self.virtual_host(Item::VirtualHost(i, j), v);
+        }
+    }
+
+    fn secret(&mut self, i: usize, s: &Secret) {
+        let item = Item::Secret(i);
+        self.put(item, t!("secret"), 1.0);
+        self.weight(item, &SECRET, s.meta.weight);
+        if s.meta.state != State::Static {
+            self.stats(item, family!("sds"), &s.meta.name);
+        }
+    }
+
+    fn extension_config(&mut self, i: usize, e: &ExtensionConfig) {
+        let item = Item::Extension(i);
+        self.put(item, t!("extension_config"), 1.0);
+        self.weight(item, &FILTER, e.extension.weight);
+        self.stats(item, family!("ecds"), &e.meta.name);
     }
 
     /// Each xDS type that is subscribed to has its own state and buffers.
@@ -341,7 +485,16 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn cluster(&mut self, i: usize, c: &'a Cluster, sets: &HashMap<&str, usize>) {
-        let item = Item::Cluster(i);
+        self.cluster_proper(Item::Cluster(i), c);
+        if c.meta.state == State::Error {
+            return;
+        }
+        let set = sets.get(c.eds_service_name.as_deref().unwrap_or(&c.meta.name)).or_else(|| sets.get(&*c.meta.name));
+        self.cluster_hosts(i, c, set.map(|&e| (e, &self.proxy.endpoint_sets[e])));
+    }
+
+    /// A cluster without what depends on its hosts.
+    fn cluster_proper(&mut self, item: Item, c: &Cluster) {
         if c.meta.state == State::Error {
             self.weight(item, &CLUSTER, c.meta.weight);
             return;
@@ -349,17 +502,16 @@ impl<'a> Walk<'a, '_> {
         let name: &str = if c.alt_stat_name.is_empty() { &c.meta.name } else { &c.alt_stat_name };
         self.put(item, t!("cluster"), 1.0);
         self.put(item, t!("cluster.name_bytes"), c.meta.name.len() as f64);
-        let (kind, deferrable) = match &c.discovery {
-            Discovery::Static => (t!("cluster.static"), true),
-            Discovery::Eds => (t!("cluster.eds"), true),
-            Discovery::StrictDns => (t!("cluster.strict_dns"), false),
-            Discovery::LogicalDns => (t!("cluster.logical_dns"), false),
-            Discovery::OriginalDst => (t!("cluster.original_dst"), false),
-            Discovery::Custom(_) => (t!("cluster.custom"), false),
+        let kind = match &c.discovery {
+            Discovery::Static => t!("cluster.static"),
+            Discovery::Eds => t!("cluster.eds"),
+            Discovery::StrictDns => t!("cluster.strict_dns"),
+            Discovery::LogicalDns => t!("cluster.logical_dns"),
+            Discovery::OriginalDst => t!("cluster.original_dst"),
+            Discovery::Custom(_) => t!("cluster.custom"),
         };
         self.put(item, kind, 1.0);
-        let deferred = self.deferred_clusters && deferrable;
-        if deferred {
+        if self.deferred(c) {
             self.put(item, t!("cluster.deferred"), 1.0);
         } else {
             self.put(item, t!("cluster.worker"), self.workers);
@@ -404,18 +556,26 @@ impl<'a> Walk<'a, '_> {
             self.put(item, t!("tls.upstream"), 1.0);
             self.tls(item, tls, name, family!("cluster.cert"));
         }
-        // hosts
-        let set = sets.get(c.eds_service_name.as_deref().unwrap_or(&c.meta.name)).or_else(|| sets.get(&*c.meta.name));
+        self.balancer_stats(item, c, name);
+    }
+
+    /// Workers create the cluster on first use only.
+    fn deferred(&self, c: &Cluster) -> bool {
+        self.deferred_clusters && matches!(c.discovery, Discovery::Static | Discovery::Eds)
+    }
+
+    /// Hosts of cluster `i` and what balances over them; `set` is its endpoint set with the index.
+    fn cluster_hosts(&mut self, i: usize, c: &Cluster, set: Option<(usize, &EndpointSet)>) {
+        let deferred = self.deferred(c);
         let (hosts, host_item) = match (&c.discovery, set) {
-            (Discovery::Eds, Some(&e)) => {
-                let set: &EndpointSet = &self.proxy.endpoint_sets[e];
+            (Discovery::Eds, Some((e, set))) => {
                 self.weight(Item::Endpoints(e), &ENDPOINTS, set.meta.weight);
                 self.put(Item::Endpoints(e), t!("endpoints"), 1.0);
                 self.put(Item::Endpoints(e), t!("endpoints.arena_bytes"), arena_bytes(set.hosts, set.meta.weight));
                 (set.hosts, Item::Endpoints(e))
             }
             // hosts written into the cluster: the dump lists them apart too, and they are charged there
-            (_, Some(&e)) => (c.inline_hosts, Item::Endpoints(e)),
+            (_, Some((e, _))) => (c.inline_hosts, Item::Endpoints(e)),
             _ => (c.inline_hosts, Item::InlineEndpoints(i)),
         };
         self.hosts(host_item, c, hosts, deferred);
@@ -425,7 +585,7 @@ impl<'a> Walk<'a, '_> {
         if c.health_checks > 0 {
             self.put(host_item, t!("host.health"), f64::from(hosts.hosts));
         }
-        self.balancer(item, c, hosts, deferred, name);
+        self.balancer(Item::Cluster(i), c, hosts, deferred);
     }
 
     fn hosts(&mut self, item: Item, c: &Cluster, h: HostCounts, deferred: bool) {
@@ -451,13 +611,12 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Tables of the load balancers: once per priority for ring hash and maglev, per worker for the others.
-    fn balancer(&mut self, item: Item, c: &Cluster, h: HostCounts, deferred: bool, name: &str) {
+    fn balancer(&mut self, item: Item, c: &Cluster, h: HostCounts, deferred: bool) {
         let policy = c.lb.policy.to_ascii_lowercase();
         let priorities = f64::from(h.priorities.max(1));
         let workers = if deferred { 0.0 } else { self.workers };
         if policy.contains("ring") {
             self.put(item, t!("lb.ring"), priorities);
-            self.stats(item, family!("cluster.ring"), name);
             self.put(
                 item,
                 t!("lb.ring_bytes"),
@@ -465,7 +624,6 @@ impl<'a> Walk<'a, '_> {
             );
         } else if policy.contains("maglev") {
             self.put(item, t!("lb.maglev"), priorities);
-            self.stats(item, family!("cluster.maglev"), name);
             self.put(item, t!("lb.maglev_bytes"), priorities * maglev_bytes(h.hosts, c.lb.table_size));
         } else if policy.contains("least") {
             self.put(item, t!("lb.least_request"), 1.0);
@@ -478,19 +636,29 @@ impl<'a> Walk<'a, '_> {
             self.put(item, t!("lb.subset.worker"), workers);
             self.put(item, t!("lb.subset.host"), f64::from(h.hosts));
             self.put(item, t!("lb.subset.host.worker"), f64::from(h.hosts) * workers);
-            self.stats(item, family!("cluster.subset"), name);
         }
         if c.lb.locality_weighted {
             self.put(item, t!("lb.locality_weighted"), 1.0);
         }
     }
 
+    fn balancer_stats(&mut self, item: Item, c: &Cluster, name: &str) {
+        let policy = c.lb.policy.to_ascii_lowercase();
+        if policy.contains("ring") {
+            self.stats(item, family!("cluster.ring"), name);
+        } else if policy.contains("maglev") {
+            self.stats(item, family!("cluster.maglev"), name);
+        }
+        if c.lb.subset_selectors > 0 {
+            self.stats(item, family!("cluster.subset"), name);
+        }
+    }
+
     fn tls(&mut self, item: Item, tls: &TlsContext, owner: &str, cert_family: FamilyId) {
         for r in &tls.certificates {
-            let (bytes, sds, key) = self.payload(r, 1200.0);
+            let (bytes, sds, key) = self.payload(item, r, false);
             self.put(item, t!("tls.certificate"), 1.0);
-            // chains with an RSA key are longer than any with an ECDSA one; the key itself is never in the evidence
-            self.put(item, t!("tls.certificate.rsa"), f64::from(u8::from(bytes > 950.0)));
+            self.put(item, t!("tls.certificate.rsa"), rsa(bytes));
             self.put(
                 item,
                 if sds { t!("tls.certificate_bytes.sds") } else { t!("tls.certificate_bytes.inline") },
@@ -502,7 +670,7 @@ impl<'a> Walk<'a, '_> {
             self.stats_of(item, cert_family, format_args!("{owner}.{key}"));
         }
         for r in &tls.validation {
-            let (bytes, sds, key) = self.payload(r, 1200.0);
+            let (bytes, sds, key) = self.payload(item, r, true);
             self.put(item, t!("tls.ca"), 1.0);
             self.put(item, if sds { t!("tls.ca_bytes.sds") } else { t!("tls.ca_bytes.inline") }, bytes);
             if sds {
@@ -514,15 +682,23 @@ impl<'a> Walk<'a, '_> {
         self.put(item, t!("tls.alpn"), f64::from(u8::from(tls.alpn_protocols > 0)));
     }
 
-    /// Decoded bytes of what a reference leads to, whether over SDS, and a key for its stats.
-    fn payload<'r>(&self, r: &'r SecretRef, unknown: f64) -> (f64, bool, Cow<'r, str>) {
+    /// Decoded bytes of what a reference leads to, whether over SDS, and a key for its stats. An object that is walked by
+    /// itself does not know its secrets: their bytes are 0 then, and it is noted that it uses them.
+    fn payload<'r>(&mut self, item: Item, r: &'r SecretRef, ca: bool) -> (f64, bool, Cow<'r, str>) {
         match r {
             SecretRef::Inline(p) => (decoded(p.len_bytes, p.base64), false, format!("{:08x}", p.hash as u32).into()),
             SecretRef::Sds(name) => {
-                let bytes = self.secrets.get(&**name).map_or(unknown, |s| if s.1 > 0.0 { s.1 } else { unknown });
+                let known = self.secrets.get(&**name).map(|s| s.1).filter(|bytes| *bytes > 0.0);
+                let bytes = match &mut self.apart {
+                    Some(apart) => {
+                        apart.secrets.push((item, name.clone(), ca));
+                        0.0
+                    }
+                    None => known.unwrap_or(UNKNOWN_BYTES),
+                };
                 (bytes, true, Cow::Borrowed(&**name))
             }
-            SecretRef::File => (unknown, false, "file".into()),
+            SecretRef::File => (UNKNOWN_BYTES, false, "file".into()),
         }
     }
 
@@ -566,14 +742,14 @@ impl<'a> Walk<'a, '_> {
         let kind = kind_of(log);
         self.extension(item, Class::AccessLog, kind);
         // an open file has a flush thread's buffers; loggers with one path share it, and most proxies use one path
-        if kind.contains(".file.") && self.first("file", "") {
-            self.put(item, t!("log.file"), 1.0);
+        if kind.contains(".file.") {
+            self.once(item, "file", "", &[(t!("log.file"), 1.0)]);
         }
-        if kind.contains(".stream.") && self.first("stream", "") {
-            self.put(item, t!("log.file"), 1.0);
+        if kind.contains(".stream.") {
+            self.once(item, "stream", "", &[(t!("log.file"), 1.0)]);
         }
-        if (kind.contains(".grpc.") || kind.contains("open_telemetry")) && self.first("als", kind) {
-            self.put(item, t!("log.grpc"), 1.0);
+        if kind.contains(".grpc.") || kind.contains("open_telemetry") {
+            self.once(item, "als", kind, &[(t!("log.grpc"), 1.0)]);
         }
         self.weight(item, &LOG, log.weight);
     }
@@ -675,11 +851,14 @@ impl<'a> Walk<'a, '_> {
                 self.put(item, t!("wasm.code_bytes"), code);
                 let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
                 // without code in it, it is an extension compiled into Envoy (the null runtime), which needs no V8
-                if code > 0.0 && self.seen_vms.insert((f.vm_id.to_string(), hash)) {
-                    self.put(item, t!("wasm.vm"), 1.0);
-                    self.put(item, t!("wasm.vm.worker"), self.workers);
-                    self.put(item, t!("wasm.vm.code_bytes"), code);
-                    self.put(item, t!("wasm.vm.code_bytes.worker"), code * self.workers);
+                if code > 0.0 {
+                    let terms = [
+                        (t!("wasm.vm"), 1.0),
+                        (t!("wasm.vm.worker"), self.workers),
+                        (t!("wasm.vm.code_bytes"), code),
+                        (t!("wasm.vm.code_bytes.worker"), code * self.workers),
+                    ];
+                    self.once(item, "vm", &vm_key(f, hash), &terms);
                 }
             } else {
                 self.filter_weight(item, kind, f.weight);
@@ -716,6 +895,11 @@ impl<'a> Walk<'a, '_> {
             self.put(item, term, f64::from(n));
         }
     }
+}
+
+/// What decides which filters share a Wasm VM: its id, and the code.
+fn vm_key(f: &Extension, code_hash: u64) -> String {
+    format!("vm/{}/{code_hash:x}", f.vm_id)
 }
 
 /// The type of an extension's configuration, or its name when it has none.

@@ -1,0 +1,555 @@
+//! Prices of one object apart from all others, and the ledger that adds them up while objects come and go.
+//!
+//! [`super::price`] prices a proxy as it stands. A simulation has many generations of the same objects alive at once and
+//! changes one at a time: a [`Pricer`] gives each distinct object a [`Piece`] once, which names apart what it shares with
+//! others (stats by full name, the state of a subscription, a Wasm VM), and a [`Ledger`] counts who uses what. What it
+//! sums up to equals [`super::price`] of a proxy with the same objects.
+
+use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
+
+use foldhash::{HashMap, HashMapExt};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::stats::{Kept, Matcher};
+use super::table::Table;
+use super::term::{Term, Unit, t};
+use super::terms::{Frame, Object, outside_of, secret_terms, walk_apart};
+use super::{BY_SIZE, Item, MEASURED, Settings};
+use crate::cost::Estimate;
+use crate::model::envoy::{
+    Bootstrap, Cluster, Discovery, EndpointSet, ExtensionConfig, FilterChain, Listener, RouteTable, ScopedRoutes,
+    Secret, State, StatsConfig,
+};
+
+/// Bytes in steps of 1/256, so that a sum does not depend on the order of its parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    measured: i64,
+    by_size: i64,
+}
+
+const STEPS: f64 = 256.0;
+
+impl Amount {
+    /// A measured number of bytes.
+    pub fn measured(bytes: f64) -> Self {
+        Self { measured: (bytes * STEPS).round() as i64, by_size: 0 }
+    }
+
+    /// Whole bytes, never below 0.
+    pub fn bytes(self) -> u64 {
+        u64::try_from((self.measured + self.by_size + 128) >> 8).unwrap_or(0)
+    }
+
+    /// With the bounds of the cost model: `percent` on what was measured, wide ones on what is priced by size.
+    pub fn estimate(self, percent: u64) -> Estimate {
+        let whole = |x: i64| u64::try_from((x + 128) >> 8).unwrap_or(0);
+        Estimate::within(whole(self.measured), percent) + Estimate::within(whole(self.by_size), BY_SIZE)
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+    fn add(self, o: Self) -> Self {
+        Self { measured: self.measured + o.measured, by_size: self.by_size + o.by_size }
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+    fn sub(self, o: Self) -> Self {
+        Self { measured: self.measured - o.measured, by_size: self.by_size - o.by_size }
+    }
+}
+
+impl Neg for Amount {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self::default() - self
+    }
+}
+
+impl Mul<i64> for Amount {
+    type Output = Self;
+    fn mul(self, n: i64) -> Self {
+        Self { measured: self.measured * n, by_size: self.by_size * n }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, o: Self) {
+        *self = *self + o;
+    }
+}
+
+impl SubAssign for Amount {
+    fn sub_assign(&mut self, o: Self) {
+        *self = *self - o;
+    }
+}
+
+/// Index of something that exists once however many objects use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SharedId(u32);
+
+/// Index of a secret's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecretId(u32);
+
+/// How a TLS context uses a secret that comes over SDS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretUse {
+    /// Which.
+    pub secret: SecretId,
+    /// As the CA bundle it validates with, not as a certificate.
+    pub ca: bool,
+}
+
+/// The price of one object.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Piece {
+    /// What goes when the object goes.
+    pub own: Amount,
+    /// What it shares with others.
+    pub shared: Box<[SharedId]>,
+    /// Secrets its TLS contexts have parsed; priced by the secret's current content.
+    pub secrets: Box<[SecretUse]>,
+    /// As `own`, but outside the allocator (LuaJIT).
+    pub outside: Amount,
+    /// TLS contexts with an SDS stream of their own.
+    pub own_sds_streams: u32,
+}
+
+/// The prices of a listener's parts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ListenerPieces {
+    /// Sockets, matchers, listener filters, access loggers, the configuration proper.
+    pub own: Piece,
+    /// Parallel to `chains`, inline route tables included.
+    pub chains: Vec<Piece>,
+    /// Parallel to `chains`: what a second generation keeps for a chain it shares with the first.
+    pub retained: Vec<Amount>,
+}
+
+/// The price of a secret.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SecretPiece {
+    /// The secret itself.
+    pub own: Piece,
+    /// What a TLS context adds that presents it as its certificate.
+    pub as_certificate: Amount,
+    /// What a TLS context adds that validates with it.
+    pub as_ca: Amount,
+    /// It came over SDS.
+    pub dynamic: bool,
+}
+
+/// Gives objects their pieces. Everything is priced for one Envoy: its version, its workers, its stats matcher.
+#[derive(Debug)]
+pub struct Pricer {
+    table: &'static Table,
+    workers: u32,
+    percent: u64,
+    matcher: Matcher,
+    deferred_stats: bool,
+    deferred_clusters: bool,
+    kept: HashMap<u64, Kept>,
+    keys: HashMap<u64, SharedId>,
+    shared: Vec<Shared>,
+    secrets: HashMap<Box<str>, SecretId>,
+    nothing: Piece,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Shared {
+    amount: Amount,
+    outside: Amount,
+    /// Envoy keeps it for good once it was needed.
+    for_good: bool,
+}
+
+/// Sums of one walk: for each part of the object its own amount, what it shares, the secrets it uses.
+#[derive(Default)]
+struct Sums(Vec<(Item, Amount, Vec<SharedId>, Vec<SecretUse>)>);
+
+impl Sums {
+    fn of(&mut self, item: Item) -> &mut (Item, Amount, Vec<SharedId>, Vec<SecretUse>) {
+        // inline routes belong to their chain, everything else but chains to the object as a whole
+        let item = match item {
+            Item::Chain(i, j) | Item::InlineRoutes(i, j) => Item::Chain(i, j),
+            _ => Item::Base,
+        };
+        let at = match self.0.iter().rposition(|s| s.0 == item) {
+            Some(at) => at,
+            None => {
+                self.0.push((item, Amount::default(), Vec::new(), Vec::new()));
+                self.0.len() - 1
+            }
+        };
+        &mut self.0[at]
+    }
+}
+
+impl Pricer {
+    /// For one Envoy, with the stats configuration of its bootstrap.
+    pub fn new(settings: &Settings, stats: Option<&StatsConfig>) -> Self {
+        let table = super::table(settings.version);
+        let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
+        Self {
+            table,
+            workers: settings.concurrency,
+            percent: MEASURED + u64::from(distance.min(10)) * 2,
+            matcher: Matcher::new(stats),
+            deferred_stats: stats.is_some_and(|c| c.deferred_stats),
+            deferred_clusters: stats.is_some_and(|c| c.deferred_clusters),
+            kept: HashMap::new(),
+            keys: HashMap::new(),
+            shared: Vec::new(),
+            secrets: HashMap::new(),
+            nothing: Piece::default(),
+        }
+    }
+
+    /// Name and day of the table that is used.
+    pub fn model(&self) -> String {
+        format!("envoy-{}.{}/{}", self.table.version.major, self.table.version.minor, self.table.date)
+    }
+
+    /// An amount with the bounds of the table.
+    pub fn estimate(&self, amount: Amount) -> Estimate {
+        amount.estimate(self.percent)
+    }
+
+    /// Anonymous resident memory as a fixed part in bytes and a factor on `allocated`.
+    pub fn resident(&self) -> (f64, f64) {
+        let fixed =
+            self.table.price(t!("resident.base")) + self.table.price(t!("resident.worker")) * f64::from(self.workers);
+        (fixed, self.table.price(t!("resident.allocated")))
+    }
+
+    /// A piece that costs nothing.
+    pub fn nothing(&self) -> &Piece {
+        &self.nothing
+    }
+
+    /// The process and its bootstrap.
+    pub fn process(&mut self, bootstrap: Option<&Bootstrap>) -> Piece {
+        self.one(Object::Process(bootstrap))
+    }
+
+    /// A cluster without its hosts.
+    pub fn cluster(&mut self, c: &Cluster) -> Piece {
+        let mut piece = self.one(Object::Cluster(c));
+        piece.own_sds_streams = c.tls.iter().filter(|t| t.own_sds_stream).count() as u32;
+        if c.discovery == Discovery::Eds {
+            self.also(&mut piece, t!("subscription.endpoints"));
+        }
+        if !c.tls.is_empty() {
+            self.also(&mut piece, t!("first.tls_upstream"));
+        }
+        piece
+    }
+
+    /// Hosts of a cluster and what balances over them, with its endpoint set once it is there.
+    pub fn hosts(&mut self, c: &Cluster, set: Option<&EndpointSet>) -> Amount {
+        self.one(Object::Hosts(c, set)).own
+    }
+
+    /// A route table as RDS brings it.
+    pub fn routes(&mut self, t: &RouteTable) -> Piece {
+        let mut piece = self.one(Object::Routes(t));
+        if t.meta.state != State::Static {
+            self.also(&mut piece, t!("subscription.routes"));
+        }
+        piece
+    }
+
+    /// A scoped route configuration.
+    pub fn scopes(&mut self, s: &ScopedRoutes) -> Piece {
+        self.one(Object::Scopes(s))
+    }
+
+    /// An ECDS resource.
+    pub fn extension(&mut self, e: &ExtensionConfig) -> Piece {
+        let mut piece = self.one(Object::Extension(e));
+        self.also(&mut piece, t!("subscription.extensions"));
+        piece
+    }
+
+    /// A secret.
+    pub fn secret(&mut self, s: &Secret) -> SecretPiece {
+        let own = self.one(Object::Secret(s));
+        let table = self.table;
+        let content = |ca| Amount::measured(secret_terms(s, ca).iter().map(|(term, n)| table.price(*term) * n).sum());
+        SecretPiece {
+            as_certificate: content(false),
+            as_ca: content(true),
+            dynamic: s.meta.state != State::Static,
+            own,
+        }
+    }
+
+    /// The number of a secret's name.
+    pub fn secret_id(&mut self, name: &str) -> SecretId {
+        if let Some(id) = self.secrets.get(name) {
+            return *id;
+        }
+        let id = SecretId(self.secrets.len() as u32);
+        self.secrets.insert(name.into(), id);
+        id
+    }
+
+    /// A listener and its chains.
+    pub fn listener(&mut self, l: &Listener) -> ListenerPieces {
+        let sums = self.walk(Object::Listener(l));
+        let mut out = ListenerPieces { chains: vec![Piece::default(); l.chains.len()], ..Default::default() };
+        for (item, own, shared, secrets) in sums.0 {
+            let piece = Piece { own, shared: shared.into(), secrets: secrets.into(), ..Piece::default() };
+            match item {
+                Item::Chain(_, j) => out.chains[j] = piece,
+                _ => out.own = piece,
+            }
+        }
+        self.also(&mut out.own, t!("first.listener"));
+        for (piece, chain) in out.chains.iter_mut().zip(&l.chains) {
+            self.outside(piece, chain);
+            if let Some(tls) = &chain.tls {
+                piece.own_sds_streams = u32::from(tls.own_sds_stream);
+                self.also(piece, t!("first.tls_downstream"));
+            }
+            if chain.filters.iter().any(|f| f.hcm.is_some()) {
+                self.also(piece, t!("first.http"));
+            }
+        }
+        out.retained = l.chains.iter().map(|c| self.retained(c)).collect();
+        out
+    }
+
+    /// What a second generation keeps for a chain that it shares with the first: the chain in its copy of the
+    /// configuration, and as the key under which the chain is found (`filter_chain_manager_impl.cc`, `fc_contexts_`).
+    fn retained(&self, c: &FilterChain) -> Amount {
+        Amount::measured(RETAINED_CHAIN + self.table.price(t!("chain.wire_bytes")) * c.weight.wire_bytes() as f64)
+    }
+
+    /// What a removed cluster leaves in tables that do not shrink.
+    pub fn cluster_residue(&self) -> Amount {
+        Amount::measured(CLUSTER_RESIDUE)
+    }
+
+    /// LuaJIT states belong to the chain; virtual machines of V8 are shared.
+    fn outside(&mut self, piece: &mut Piece, chain: &FilterChain) {
+        let mut all = [0.0; 4];
+        let mut vms = Vec::new();
+        let mut note = |key| {
+            vms.push(key);
+            false
+        };
+        outside_of(std::iter::once(chain), self.workers, &mut note, &mut all);
+        let [lua, lua_bytes, ..] = all;
+        let price = |term| self.table.price(term);
+        piece.outside = Amount::measured(lua * price(t!("outside.lua")) + lua_bytes * price(t!("outside.lua_bytes")));
+        for key in vms {
+            let mut vm = [0.0; 4];
+            outside_of(std::iter::once(chain), self.workers, &mut |k| k == key, &mut vm);
+            let bytes =
+                vm[2] * self.table.price(t!("outside.wasm")) + vm[3] * self.table.price(t!("outside.wasm_bytes"));
+            let id = self.id(xxh3_64_with_seed(key.as_bytes(), xxh3_64(b"outside")));
+            self.shared[id.0 as usize].outside = Amount::measured(bytes);
+            piece.share(id);
+        }
+    }
+
+    fn id(&mut self, key: u64) -> SharedId {
+        *self.keys.entry(key).or_insert_with(|| {
+            self.shared.push(Shared::default());
+            SharedId(self.shared.len() as u32 - 1)
+        })
+    }
+
+    /// `piece` also uses something that is set up when the first of its kind comes, and stays.
+    fn also(&mut self, piece: &mut Piece, term: Term) {
+        let id = self.id(xxh3_64_with_seed(Term::NAMES[usize::from(term.0)].as_bytes(), xxh3_64(b"first")));
+        self.shared[id.0 as usize] =
+            Shared { amount: Amount::measured(self.table.price(term)), for_good: true, ..Shared::default() };
+        piece.share(id);
+    }
+
+    fn one(&mut self, object: Object<'_>) -> Piece {
+        let mut piece = Piece::default();
+        for (_, own, shared, secrets) in self.walk(object).0 {
+            piece.own += own;
+            piece.shared = shared.into();
+            piece.secrets = secrets.into();
+        }
+        piece
+    }
+
+    fn walk(&mut self, object: Object<'_>) -> Sums {
+        let table = self.table;
+        let frame = Frame {
+            workers: self.workers,
+            table,
+            matcher: &self.matcher,
+            deferred_stats: self.deferred_stats,
+            deferred_clusters: self.deferred_clusters,
+        };
+        // the terms of one item mostly come in a row
+        let mut raw: Vec<(Item, f64, f64)> = Vec::new();
+        let apart = walk_apart(object, frame, &mut self.kept, &mut |item, unit, amount| {
+            if raw.last().is_none_or(|r| r.0 != item) {
+                raw.push((item, 0.0, 0.0));
+            }
+            let Some(sum) = raw.last_mut() else { return };
+            match unit {
+                Unit::Term(term) => sum.1 += table.price(term) * amount,
+                Unit::Unmeasured(class, _) => sum.2 += table.usual(class).unwrap_or(0.0) * amount,
+            }
+        });
+        let (uses, terms, secrets) = (apart.uses, apart.terms, apart.secrets);
+        let mut out = Sums::default();
+        for (item, measured, by_size) in raw {
+            out.of(item).1 += Amount { by_size: Amount::measured(by_size).measured, ..Amount::measured(measured) };
+        }
+        for (key, term, amount) in terms {
+            let id = self.id(key);
+            self.shared[id.0 as usize].amount += Amount::measured(table.price(term) * amount);
+        }
+        for (item, key) in uses {
+            let id = self.id(key);
+            out.of(item).2.push(id);
+        }
+        for (item, name, ca) in secrets {
+            let secret = self.secret_id(&name);
+            out.of(item).3.push(SecretUse { secret, ca });
+        }
+        out
+    }
+}
+
+impl Piece {
+    fn share(&mut self, id: SharedId) {
+        self.shared = self.shared.iter().copied().chain([id]).collect();
+    }
+}
+
+/// Bytes per chain that a second generation keeps besides the chain's configuration: entries of the matcher's tables.
+const RETAINED_CHAIN: f64 = 400.0;
+/// Bytes that a removed cluster leaves behind (1.40: 2.0 to 2.7 KB each after 2,000 were added and removed).
+const CLUSTER_RESIDUE: f64 = 2300.0;
+
+/// Who uses what right now, and what all of it costs.
+#[derive(Debug)]
+pub struct Ledger<'p> {
+    pricer: &'p Pricer,
+    uses: Vec<u32>,
+    own: Amount,
+    outside: Amount,
+    /// By secret: uses as a certificate and as a CA bundle, and what one use of each costs now.
+    secrets: Vec<([i64; 2], [Amount; 2])>,
+    /// Secrets that came over SDS.
+    dynamic_secrets: i64,
+    subscribed_to_secrets: bool,
+    own_sds_streams: i64,
+}
+
+impl<'p> Ledger<'p> {
+    /// An empty one.
+    pub fn new(pricer: &'p Pricer) -> Self {
+        Self {
+            pricer,
+            uses: vec![0; pricer.shared.len()],
+            own: Amount::default(),
+            outside: Amount::default(),
+            secrets: vec![Default::default(); pricer.secrets.len()],
+            dynamic_secrets: 0,
+            subscribed_to_secrets: false,
+            own_sds_streams: 0,
+        }
+    }
+
+    /// An object comes.
+    pub fn add(&mut self, piece: &Piece) {
+        self.own += piece.own;
+        self.outside += piece.outside;
+        self.own_sds_streams += i64::from(piece.own_sds_streams);
+        for id in &piece.shared {
+            let uses = &mut self.uses[id.0 as usize];
+            if *uses == 0 {
+                let shared = &self.pricer.shared[id.0 as usize];
+                self.own += shared.amount;
+                self.outside += shared.outside;
+                // one use that nobody ends
+                *uses += u32::from(shared.for_good);
+            }
+            *uses += 1;
+        }
+        for used in &piece.secrets {
+            let (uses, amounts) = &mut self.secrets[used.secret.0 as usize];
+            uses[usize::from(used.ca)] += 1;
+            self.own += amounts[usize::from(used.ca)];
+        }
+    }
+
+    /// An object goes that was added before.
+    pub fn remove(&mut self, piece: &Piece) {
+        self.own -= piece.own;
+        self.outside -= piece.outside;
+        self.own_sds_streams -= i64::from(piece.own_sds_streams);
+        for id in &piece.shared {
+            let uses = &mut self.uses[id.0 as usize];
+            *uses -= 1;
+            if *uses == 0 {
+                let shared = &self.pricer.shared[id.0 as usize];
+                self.own -= shared.amount;
+                self.outside -= shared.outside;
+            }
+        }
+        for used in &piece.secrets {
+            let (uses, amounts) = &mut self.secrets[used.secret.0 as usize];
+            uses[usize::from(used.ca)] -= 1;
+            self.own -= amounts[usize::from(used.ca)];
+        }
+    }
+
+    /// Bytes that belong to no piece.
+    pub fn add_amount(&mut self, amount: Amount) {
+        self.own += amount;
+    }
+
+    /// The reverse of [`Ledger::add_amount`].
+    pub fn remove_amount(&mut self, amount: Amount) {
+        self.own -= amount;
+    }
+
+    /// A secret comes or its content changes: all TLS contexts that use it parse it anew.
+    pub fn set_secret(&mut self, id: SecretId, old: Option<&SecretPiece>, new: Option<&SecretPiece>) {
+        let (uses, amounts) = &mut self.secrets[id.0 as usize];
+        let content = new.map_or([Amount::default(); 2], |s| [s.as_certificate, s.as_ca]);
+        for ((n, old), new) in uses.iter().zip(amounts.iter_mut()).zip(content) {
+            self.own += (new - *old) * *n;
+            *old = new;
+        }
+        if let Some(new) = new {
+            self.add(&new.own);
+            self.dynamic_secrets += i64::from(new.dynamic);
+            self.subscribed_to_secrets |= new.dynamic;
+        }
+        if let Some(old) = old {
+            self.remove(&old.own);
+            self.dynamic_secrets -= i64::from(old.dynamic);
+        }
+    }
+
+    /// What `/memory` would show as `allocated`.
+    pub fn total(&self) -> Amount {
+        // over ADS all secrets share one subscription state; otherwise each secret has a gRPC stream of its own
+        let one = i64::from(self.subscribed_to_secrets);
+        let streams = if self.own_sds_streams > 0 { self.dynamic_secrets.max(one) } else { one };
+        self.own + Amount::measured(self.pricer.table.price(t!("subscription.secrets"))) * streams
+    }
+
+    /// Memory outside the allocator: LuaJIT, V8.
+    pub fn outside(&self) -> Amount {
+        self.outside
+    }
+}
