@@ -58,6 +58,13 @@ impl ReadArgs {
         }
         let mut loaded = load::load(&found.documents, limits, output.wants(Format::Json));
         loaded.problems.splice(0..0, found.problems);
+        for i in &loaded.inputs {
+            output::detail_line(|| {
+                let note = i.note.as_ref().map(|n| format!(": {n}")).unwrap_or_default();
+                let size = crate::model::size::size(i.stored_bytes);
+                format!("read {} as {} ({size}){note}", report::clean(&i.label), i.kind)
+            });
+        }
         (found.documents, loaded)
     }
 }
@@ -91,6 +98,9 @@ pub(super) struct AnalyzeArgs {
 
 /// Arguments of `ls`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  meshdump ls bug-report.tar.gz
+  meshdump ls . -o json")]
 pub(super) struct LsArgs {
     #[command(flatten)]
     input: InputArgs,

@@ -179,8 +179,8 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
 }
 
 /// The envelope of the contract around a section's own keys.
-#[derive(Debug, Serialize)]
-struct Envelope<'a, T> {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Envelope<'a, T> {
     api_version: &'static str,
     kind: &'static str,
     tool: Tool,

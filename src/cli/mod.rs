@@ -6,13 +6,15 @@ mod calibrate;
 mod diff;
 mod generate;
 mod output;
+mod progress;
 mod replay;
 mod report;
+mod tool;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use output::{Format, OutputArgs};
 
@@ -60,6 +62,22 @@ Exit codes: 0 ran, 1 a gate failed, 2 usage, 3 input missing or not recognised, 
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Colours: auto obeys NO_COLOR, CLICOLOR_FORCE and whether stdout is a terminal
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|always|never",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    color: ColorChoice,
+    /// No warnings and no progress on stderr; errors stay
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say on stderr what was read as what, and how long it took
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -69,6 +87,9 @@ enum Command {
     /// What was recognised in the inputs, what was skipped and why
     Ls(analyze::LsArgs),
     /// The documentation of a finding code
+    #[command(after_help = "Examples:
+  meshdump explain MD302
+  meshdump explain")]
     Explain {
         /// The code, as in MD302; lists all codes when left out
         code: Option<String>,
@@ -85,13 +106,20 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
+    /// The JSON Schema of a kind of report
+    Schema(tool::SchemaArgs),
+    /// Completions for a shell
+    Completions(tool::CompletionsArgs),
+    /// Manual pages
+    Man(tool::ManArgs),
 }
 
 /// Runs the tool on `args` (with the program's name first) and returns the exit code of the contract:
 /// 0 ran, 1 a gate failed, 2 usage, 3 input, 4 output.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
+    let args: Vec<OsString> = args.collect();
+    let (cli, verb) = match parse(&args) {
+        Ok(parsed) => parsed,
         Err(e) => {
             // clap prints help and version on stdout with exit 0, errors on stderr with exit 2
             let code = e.exit_code();
@@ -101,17 +129,14 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let result: Result<Exit, Failure> = match &cli.command {
-        Command::Analyze(args) => analyze::run(args),
-        Command::Ls(args) => analyze::ls(args),
-        Command::Explain { code } => explain(code.as_deref()),
-        Command::Bpf(args) => bpf::run(args),
-        Command::Report(args) => report::run(args),
-        Command::Generate(args) => generate::run(args),
-        Command::Diff(args) => diff::run(args),
-        Command::Replay(args) => replay::run(args),
-        Command::Calibrate(args) => calibrate::run(args),
-    };
+    output::set_up(cli.color, cli.quiet, cli.verbose);
+    let since = std::time::Instant::now();
+    if !cli.quiet {
+        progress::start(verb);
+    }
+    let result = run(&cli.command, &args);
+    progress::end();
+    output::detail_line(|| format!("took {:.2} s", since.elapsed().as_secs_f64()));
     match result {
         Ok(code) => exit(code),
         Err(failure) => {
@@ -121,25 +146,41 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn exit(code: Exit) -> ExitCode {
-    ExitCode::from(code as u8)
+/// The command line as it is called: kubectl finds plugins by the names of their files.
+fn command(args: &[OsString]) -> clap::Command {
+    let called = args.first().and_then(|a| std::path::Path::new(a).file_stem()).and_then(|s| s.to_str());
+    match called {
+        Some("kubectl-meshdump") => Cli::command().bin_name("kubectl meshdump"),
+        _ => Cli::command().bin_name("meshdump"),
+    }
 }
 
-fn explain(code: Option<&str>) -> Result<Exit, Failure> {
-    use crate::findings::catalog::{all, lookup};
-    let mut text = String::new();
-    match code {
-        None => all().for_each(|e| text.push_str(&format!("{}  {}\n", e.code, e.title))),
-        Some(code) => match lookup(code) {
-            Some(e) => text = format!("{}  {}\n\n{}\n", e.code, e.title, crate::report::wrap(e.text, 100, 0)),
-            None => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!("no finding has the code `{code}`; `meshdump explain` lists them"),
-                ));
-            }
-        },
+/// The parsed arguments, and the command's name.
+fn parse(args: &[OsString]) -> Result<(Cli, String), clap::Error> {
+    let mut command = command(args);
+    let matches = command.try_get_matches_from_mut(args)?;
+    let verb = matches.subcommand_name().unwrap_or_default().to_owned();
+    let cli = Cli::from_arg_matches(&matches).map_err(|e| e.format(&mut command))?;
+    Ok((cli, verb))
+}
+
+fn run(wanted: &Command, args: &[OsString]) -> Result<Exit, Failure> {
+    match wanted {
+        Command::Analyze(args) => analyze::run(args),
+        Command::Ls(args) => analyze::ls(args),
+        Command::Explain { code } => tool::explain(code.as_deref()),
+        Command::Bpf(args) => bpf::run(args),
+        Command::Report(args) => report::run(args),
+        Command::Generate(args) => generate::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Schema(args) => tool::schema(args),
+        Command::Completions(which) => tool::completions(which, command(args)),
+        Command::Man(which) => tool::man(which, command(args)),
     }
-    output::print(&text)?;
-    Ok(Exit::Ok)
+}
+
+fn exit(code: Exit) -> ExitCode {
+    ExitCode::from(code as u8)
 }

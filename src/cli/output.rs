@@ -3,11 +3,12 @@
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use anstream::ColorChoice;
 use clap::Args;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, progress};
 use crate::report::{Document, Export};
 
 /// The formats that a command renders itself.
@@ -48,6 +49,7 @@ impl FromStr for OutputSpec {
         let format = match format {
             "text" | "table" => Wanted::Own(Format::Text),
             "json" => Wanted::Own(Format::Json),
+            "markdown" => Wanted::Made(Export::Markdown),
             other => match Export::ALL.iter().find(|(name, _)| *name == other) {
                 Some((_, export)) => Wanted::Made(*export),
                 None => {
@@ -109,8 +111,7 @@ impl OutputArgs {
 
     /// Columns of text output.
     fn width(&self) -> usize {
-        let terminal =
-            || std::io::stdout().is_terminal().then(|| std::env::var("COLUMNS").ok()?.parse::<u16>().ok()).flatten();
+        let terminal = || terminal_size::terminal_size_of(std::io::stdout()).map(|(columns, _)| columns.0);
         usize::from(self.width.or_else(terminal).unwrap_or(120)).max(60)
     }
 
@@ -156,8 +157,7 @@ impl OutputArgs {
         }
         for (spec, bytes) in specs.iter().zip(made) {
             match &spec.path {
-                Some(path) => std::fs::write(path, &bytes)
-                    .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))?,
+                Some(path) => save(path, &bytes)?,
                 None => print(&bytes)?,
             }
         }
@@ -178,26 +178,67 @@ impl OutputArgs {
 }
 
 /// The one line about a value that is none of `known`, with the nearest of them.
-pub(super) fn unknown<'a>(what: &str, given: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(super) fn unknown<'a>(what: &str, given: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
     let near = known
-        .clone()
+        .iter()
         .map(|k| (strsim::jaro_winkler(&given.to_lowercase(), &k.to_lowercase()), k))
         .filter(|(score, _)| *score > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0));
+    let given = crate::report::clean(given);
     match near {
         Some((_, near)) => format!("unknown {what} `{given}`; did you mean `{near}`?"),
-        None => format!("unknown {what} `{given}`; known: {}", known.collect::<Vec<_>>().join(", ")),
+        None if known.len() > 20 => format!("unknown {what} `{given}`"),
+        None => format!("unknown {what} `{given}`; known: {}", known.join(", ")),
     }
 }
 
-/// Prints `warning: MESSAGE` on stderr.
+/// 0 with `-q`, 2 with `-v`.
+static TALK: AtomicU8 = AtomicU8::new(1);
+
+/// Takes the options that all commands have.
+pub(super) fn set_up(color: clap::ColorChoice, quiet: bool, verbose: bool) {
+    match color {
+        clap::ColorChoice::Always => ColorChoice::Always.write_global(),
+        clap::ColorChoice::Never => ColorChoice::Never.write_global(),
+        clap::ColorChoice::Auto => {}
+    }
+    TALK.store(if quiet { 0 } else { 1 + u8::from(verbose) }, Ordering::Relaxed);
+}
+
+/// Prints a line on stderr with `-v`.
+pub(super) fn detail_line(message: impl FnOnce() -> String) {
+    if TALK.load(Ordering::Relaxed) > 1 {
+        progress::end();
+        let _ = writeln!(anstream::stderr().lock(), "{}", message());
+    }
+}
+
+/// Prints `warning: MESSAGE` on stderr, unless `-q` is given.
 pub(super) fn warning_line(message: &str) {
+    if TALK.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    progress::end();
     let _ = writeln!(anstream::stderr().lock(), "warning: {message}");
 }
 
 /// Prints `error: MESSAGE` on stderr.
 pub(super) fn error_line(message: &str) {
+    progress::end();
     let _ = writeln!(anstream::stderr().lock(), "error: {message}");
+}
+
+/// Writes a file, and the folders it lies in.
+///
+/// # Errors
+/// [`Exit::Output`] when that cannot be done.
+pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, bytes))
+        .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))
 }
 
 /// Writes `text` to stdout. A closed pipe is success.
@@ -205,6 +246,7 @@ pub(super) fn error_line(message: &str) {
 /// # Errors
 /// [`Exit::Output`] when stdout cannot be written.
 pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    progress::end();
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),

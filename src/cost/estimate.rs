@@ -9,7 +9,7 @@ use serde::Serialize;
 ///
 /// Sums add the bounds too: errors of one coefficient are the same for every object that uses it, so they do not
 /// average out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, schemars::JsonSchema)]
 pub struct Estimate {
     /// Best guess.
     pub bytes: u64,

@@ -27,7 +27,7 @@ use crate::model::problem::{Loss, Problem};
 use crate::model::source::Span;
 
 /// The whole report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Analysis {
     /// `meshdump/v1`.
     pub api_version: &'static str,
@@ -52,7 +52,7 @@ pub struct Analysis {
 }
 
 /// The tool that made the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Tool {
     /// Version of meshdump.
     pub version: &'static str,
@@ -61,7 +61,7 @@ pub struct Tool {
 }
 
 /// An input.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Input {
     /// As the user named it, with the entry of an archive after `!`.
     pub path: String,
@@ -80,7 +80,7 @@ pub struct Input {
 }
 
 /// A [`Problem`] in the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct ProblemReport {
     /// Input.
     pub path: String,
@@ -98,7 +98,7 @@ pub struct ProblemReport {
 }
 
 /// One proxy at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct ProxyReport {
     /// Name in the report.
     pub label: String,
@@ -178,7 +178,7 @@ impl From<Saving> for SavingRow {
 }
 
 /// Memory of one proxy.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct MemoryReport {
     /// What `/memory` is expected to show.
     pub allocated: Estimate,
@@ -201,7 +201,7 @@ pub struct MemoryReport {
 }
 
 /// What the proxy itself said about its memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Observed {
     /// Live bytes.
     pub allocated: u64,
@@ -214,7 +214,7 @@ pub struct Observed {
 }
 
 /// Numbers of resources by state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Counts {
     /// Listeners.
     pub listeners: States,
@@ -243,7 +243,7 @@ pub struct Counts {
 }
 
 /// Numbers by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct States {
     /// From the bootstrap.
     #[serde(rename = "static")]
@@ -276,7 +276,7 @@ impl States {
 }
 
 /// A kind of resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct KindRow {
     /// Kind.
     pub kind: String,
@@ -289,7 +289,7 @@ pub struct KindRow {
 }
 
 /// A namespace or owner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct GroupRow {
     /// Namespace, or `namespace/owner`; `-` for what belongs to none.
     pub name: String,
@@ -302,7 +302,7 @@ pub struct GroupRow {
 }
 
 /// Where a resource stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Source {
     /// Input, as the user named it.
     pub path: String,
@@ -313,7 +313,7 @@ pub struct Source {
 }
 
 /// One resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct ResourceRow {
     /// Kind.
     pub kind: &'static str,
@@ -339,7 +339,7 @@ pub struct ResourceRow {
 }
 
 /// A field of a large resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct FieldRow {
     /// `route_config.virtual_hosts[].routes[]`, from the dump's entry on.
     pub path: Name,

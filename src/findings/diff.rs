@@ -15,7 +15,7 @@ use crate::model::change::{At, ChangeKind, FieldChange, Slot};
 use crate::model::envoy::{Meta, Name, Proxy, State};
 
 /// The whole report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Diff {
     /// `meshdump/v1`.
     pub api_version: &'static str,
@@ -40,7 +40,7 @@ pub struct Diff {
 }
 
 /// A number on both sides.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Pair {
     /// Then.
     pub before: u64,
@@ -56,7 +56,7 @@ impl Pair {
 }
 
 /// One proxy on both sides.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct ProxyDiff {
     /// Name in the report.
     pub label: String,
@@ -73,7 +73,7 @@ pub struct ProxyDiff {
 }
 
 /// Memory on both sides, in bytes.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, schemars::JsonSchema)]
 pub struct MemoryDiff {
     /// What `/memory` is expected to show.
     pub allocated: Pair,
@@ -84,7 +84,7 @@ pub struct MemoryDiff {
 }
 
 /// A kind of resource on both sides.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct KindDiff {
     /// `cluster`, `listener` … as in an analysis, and `base`.
     pub kind: &'static str,
@@ -99,7 +99,7 @@ pub struct KindDiff {
 }
 
 /// A namespace on both sides.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct GroupDiff {
     /// Namespace, `-` for what belongs to none.
     pub name: String,
@@ -110,7 +110,7 @@ pub struct GroupDiff {
 }
 
 /// Resources by what became of them.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, schemars::JsonSchema)]
 pub struct ResourceDiffs {
     /// Only the second side has them.
     pub added: Vec<ResourceDiff>,
@@ -129,7 +129,7 @@ pub struct ResourceDiffs {
 }
 
 /// One resource.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct ResourceDiff {
     /// Kind.
     pub kind: &'static str,
@@ -160,7 +160,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// One difference inside a resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct FieldDiff {
     /// `virtual_hosts[web].routes[3].route.timeout`.
     pub path: String,

@@ -8,7 +8,7 @@ use crate::cost::envoy::{Priced, Settings};
 use crate::model::envoy::{Proxy, RouteSource, State, UnixMs};
 
 /// Old generations that are still alive.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Draining {
     /// Draining listeners shown by the dump: one per name at most (Envoy ≥ 1.13).
     pub listeners_in_dump: u64,

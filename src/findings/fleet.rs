@@ -10,7 +10,7 @@ use crate::model::envoy::{Meta, Proxy, State};
 use crate::model::size::size;
 
 /// Figures over all proxies of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Fleet {
     /// Proxies; what a control plane would send is not counted here.
     pub proxies: u64,
@@ -27,7 +27,7 @@ pub struct Fleet {
 }
 
 /// Order statistics, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Distribution {
     /// Sum.
     pub total: u64,
@@ -42,7 +42,7 @@ pub struct Distribution {
 }
 
 /// Replicas of one workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Workload {
     /// `name.namespace`.
     pub name: String,
@@ -55,7 +55,7 @@ pub struct Workload {
 }
 
 /// Several dumps of one proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Series {
     /// `node.id`.
     pub node_id: String,

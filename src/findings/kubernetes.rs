@@ -6,7 +6,7 @@ use crate::model::kubernetes::{Kubernetes, ProxyRole};
 use crate::sim::scope::workloads::{self, workloads};
 
 /// The `kubernetes` section of a report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct KubernetesReport {
     /// Services.
     pub services: u64,
@@ -59,7 +59,7 @@ pub struct KubernetesReport {
 }
 
 /// Objects of a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct KindCount {
     /// Kind.
     pub kind: String,
@@ -68,7 +68,7 @@ pub struct KindCount {
 }
 
 /// Something the evidence lacks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Missing {
     /// What.
     pub what: &'static str,

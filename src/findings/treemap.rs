@@ -10,7 +10,7 @@ use std::ops::AddAssign;
 use serde::Serialize;
 
 /// One way to group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Dimension {
     /// `kind`, `namespace`, `owner` or `field`.
     pub dimension: &'static str,
@@ -19,7 +19,7 @@ pub struct Dimension {
 }
 
 /// A group.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Branch {
     /// Name; `-` for what belongs to none, empty for all groups that are not listed.
     pub name: String,
@@ -33,7 +33,7 @@ pub struct Branch {
 }
 
 /// A part of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Leaf {
     /// A resource, an owner, a kind or a field.
     pub name: String,
@@ -43,7 +43,7 @@ pub struct Leaf {
 }
 
 /// Sums. Each of the sizes counts every byte once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Sums {
     /// Resources.
     pub count: u64,

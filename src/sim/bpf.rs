@@ -136,7 +136,7 @@ pub struct Settings<'a> {
 }
 
 /// State after an event, valid until the next row.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Row {
     /// When, in milliseconds.
     #[serde(skip)]
@@ -203,7 +203,7 @@ impl fmt::Display for LogLine {
 }
 
 /// A part that does not move.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Fixed {
     /// Maps.
     pub maps: u64,

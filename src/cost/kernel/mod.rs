@@ -15,7 +15,7 @@ use crate::model::bpf::{MapType, Shape, flag};
 pub use profile::{Flush, Header, Profile, Version};
 
 /// What the kernel means by `memlock`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {
     /// Before 5.11: pages charged against `RLIMIT_MEMLOCK` when the map was created, the worst case of its shape

@@ -11,7 +11,7 @@ use super::{Era, Shape, Sizes, bloom_bits, lpm_data, mul, pow2, round_up, storag
 use crate::model::bpf::{MapType, flag};
 
 /// Memory a map takes, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, schemars::JsonSchema)]
 pub struct Real {
     /// All of it, with what is known of its live entries; a lower bound when [`Real::max`] is larger.
     pub bytes: u64,

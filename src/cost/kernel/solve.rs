@@ -80,7 +80,7 @@ pub fn fit_any(cpus: Option<u32>, known: &[Known]) -> Fit {
 }
 
 /// How the number of possible CPUs was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CpusFrom {
     /// The evidence or the user says it.
@@ -94,7 +94,7 @@ pub enum CpusFrom {
 }
 
 /// How the era was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EraFrom {
     /// By the kernel version alone.

@@ -12,7 +12,7 @@ use super::owners;
 use crate::model::bpf::{BpfListing, BpfMap, MapDump, MapType, Shape};
 
 /// How a parent was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, PartialOrd, Ord, Hash, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParentFrom {
     /// The outer map's dump lists it.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::model::bpf::{BpfListing, Shape};
 
 /// What changed from the first listing to the last.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Changes {
     /// Maps in the first listing.
     pub maps_before: u64,
@@ -20,7 +20,7 @@ pub struct Changes {
 }
 
 /// Maps of one name and shape.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Change {
     /// Name; empty when they have none.
     pub name: Box<str>,

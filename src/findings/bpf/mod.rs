@@ -36,7 +36,7 @@ pub struct Options<'a> {
 }
 
 /// The report on a node's maps, at the last point in time the evidence has.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct BpfReport {
     /// The kernel, as far as the maps tell it.
     pub kernel: KernelView,
@@ -63,7 +63,7 @@ pub struct BpfReport {
 }
 
 /// What was found out about the kernel, and how.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct KernelView {
     /// Meaning of `bytes_memlock`.
     pub era: Era,
@@ -90,7 +90,7 @@ pub struct KernelView {
 }
 
 /// Sums in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Totals {
     /// Number of maps.
     pub maps: u64,
@@ -131,7 +131,7 @@ impl Totals {
 }
 
 /// An owner's maps.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Group {
     /// Data plane or tool.
     pub owner: Box<str>,
@@ -141,7 +141,7 @@ pub struct Group {
 }
 
 /// Maps of one kind.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Row {
     /// Owner.
     pub owner: Box<str>,
@@ -168,12 +168,13 @@ pub struct Row {
 }
 
 /// One map.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct MapView {
     /// Id.
     pub id: u32,
     /// Name, or null.
     #[serde(serialize_with = "null_when_empty")]
+    #[schemars(with = "Option<String>")]
     pub name: Box<str>,
     /// Type as bpftool names it.
     #[serde(rename = "type")]
@@ -204,7 +205,7 @@ fn null_when_empty<S: serde::Serializer>(name: &str, serializer: S) -> Result<S:
 }
 
 /// A program, as tools that go by program count it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct ProgramView {
     /// Id.
     pub id: u32,
@@ -230,7 +231,7 @@ pub struct ProgramView {
 }
 
 /// The same maps under another era.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct OtherKernel {
     /// Its kernels.
     pub kernels: &'static str,
@@ -243,7 +244,7 @@ pub struct OtherKernel {
 }
 
 /// The same maps on another machine.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct OtherCpus {
     /// Possible CPUs.
     pub cpus: u32,
@@ -254,10 +255,11 @@ pub struct OtherCpus {
 }
 
 /// A sum by name.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct SumView {
     /// Name, or null.
     #[serde(serialize_with = "null_when_empty")]
+    #[schemars(with = "Option<String>")]
     pub name: Box<str>,
     /// Owner, by the name.
     pub owner: Box<str>,

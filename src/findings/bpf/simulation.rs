@@ -9,7 +9,7 @@ use crate::model::bpf_trace::{Demand, Event, Repeats};
 use crate::sim::bpf::{self as sim, FreeFrom, Policy, Run, Scheme, Settings};
 
 /// The report of a simulation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Simulation {
     /// The kernel whose `bytes_memlock` is given.
     pub kernel: String,
@@ -24,7 +24,7 @@ pub struct Simulation {
 }
 
 /// One policy's run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct SimulatedRun {
     /// As asked for.
     pub policy: String,
@@ -54,7 +54,7 @@ pub struct SimulatedRun {
 }
 
 /// A row of the timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct TimelineRow {
     /// Seconds of the trace's clock.
     pub t: f64,
@@ -71,7 +71,7 @@ pub struct TimelineRow {
 }
 
 /// A step of an elastic allocator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Step {
     /// From this many used slots on.
     pub slots_used: u64,
