@@ -151,7 +151,7 @@ pub struct ProxyReport {
 }
 
 /// What one change of the configuration saves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct SavingRow {
     /// Stable name; `together` for all of them.
     pub change: &'static str,
