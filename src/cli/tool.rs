@@ -13,6 +13,7 @@ use crate::findings::analysis::Analysis;
 use crate::findings::bpf::{BpfReport, Simulation};
 use crate::findings::catalog::{all, lookup};
 use crate::findings::diff::Diff;
+use crate::findings::replay::Replay;
 use crate::report;
 
 /// Runs `meshdump explain`.
@@ -114,6 +115,8 @@ enum Kind {
     BpfSimulation,
     /// `diff`
     Diff,
+    /// `replay`
+    Replay,
 }
 
 /// Arguments of `schema`.
@@ -132,6 +135,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<Exit, Failure> {
         Kind::Analysis | Kind::Inputs => schema_of::<Analysis>(),
         Kind::Bpf => schema_of::<bpf::Envelope<'static, BpfReport>>(),
         Kind::Diff => schema_of::<Diff>(),
+        Kind::Replay => schema_of::<Replay>(),
         Kind::BpfSimulation => schema_of::<bpf::Envelope<'static, Simulation>>(),
     };
     output::print(report::json::render(&schema))?;

@@ -19,7 +19,7 @@ pub use codes::CODES;
 pub use observed::Observation;
 
 /// The whole report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Replay {
     /// `meshdump/v1`.
     pub api_version: &'static str,
@@ -40,7 +40,7 @@ pub struct Replay {
 }
 
 /// What a recording holds.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct RecordingReport {
     /// First and last moment, in seconds on the recording's own axis.
     pub from: f64,
@@ -61,7 +61,7 @@ pub struct RecordingReport {
 }
 
 /// A stretch of which nothing is known.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Gap {
     /// Begin.
     pub t: f64,
@@ -72,7 +72,7 @@ pub struct Gap {
 }
 
 /// Where a setting comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A flag.
@@ -84,7 +84,7 @@ pub enum Origin {
 }
 
 /// Envoy's side of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct EnvoyReport {
     /// Version.
     pub version: String,
@@ -103,7 +103,7 @@ pub struct EnvoyReport {
 }
 
 /// One run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct RunReport {
     /// `recorded`, or the policy of a what-if.
     pub policy: String,
@@ -134,7 +134,7 @@ pub struct RunReport {
 }
 
 /// The peak.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct PeakReport {
     /// When it was reached first.
     pub t: f64,
@@ -159,7 +159,7 @@ pub struct PeakReport {
 }
 
 /// Memory of one response.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct TransientReport {
     /// Bytes.
     pub bytes: u64,
@@ -170,7 +170,7 @@ pub struct TransientReport {
 }
 
 /// The end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct EndReport {
     /// Time of the recording's last event.
     pub t: f64,
@@ -193,7 +193,7 @@ pub struct EndReport {
 }
 
 /// Inline route tables, as `/config_dump` lists them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct InlineTables {
     /// Listed.
     pub shown: u32,
@@ -202,7 +202,7 @@ pub struct InlineTables {
 }
 
 /// What never goes.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct LeakedReport {
     /// Listeners that warm for ever.
     pub listeners: u32,
@@ -213,7 +213,7 @@ pub struct LeakedReport {
 }
 
 /// What still drains at the end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct DrainingReport {
     /// `total_listeners_draining`.
     pub listeners: u32,
@@ -228,7 +228,7 @@ pub struct DrainingReport {
 }
 
 /// After all timers.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct SettledReport {
     /// When.
     pub t: f64,
@@ -237,7 +237,7 @@ pub struct SettledReport {
 }
 
 /// A listener as Envoy shows it, and as it is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct ListenerReport {
     /// Name.
     pub name: String,
@@ -262,7 +262,7 @@ pub struct ListenerReport {
 }
 
 /// A row of the timeline.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct RowReport {
     /// From when.
     pub t: f64,
@@ -289,7 +289,7 @@ pub struct RowReport {
 }
 
 /// A response and what it did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct PushReport {
     /// When.
     pub t: f64,
@@ -327,7 +327,7 @@ pub struct PushReport {
 }
 
 /// One drain.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct DrainReport {
     /// Listener.
     pub listener: String,
@@ -352,7 +352,7 @@ pub struct DrainReport {
 }
 
 /// Changes that did not need to be.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct FlapReport {
     /// `LDS`, `CDS` …
     pub xds: &'static str,
@@ -367,7 +367,7 @@ pub struct FlapReport {
 }
 
 /// Envoy's counters.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct CountersReport {
     /// `listener_added`.
     pub listener_added: u64,

@@ -8,7 +8,7 @@ use crate::model::stream::{Recording, What};
 use crate::sim::envoy::Row;
 
 /// One metric, simulated and observed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Observation {
     /// Envoy's name for it.
     pub metric: String,
