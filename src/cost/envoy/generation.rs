@@ -14,7 +14,7 @@ use super::stats::{Kept, Matcher};
 use super::table::Table;
 use super::term::{Term, Unit, t};
 use super::terms::{Frame, Object, outside_of, secret_terms, walk_apart};
-use super::{BY_SIZE, Item, MEASURED, Settings};
+use super::{BY_SIZE, Item, Settings};
 use crate::cost::Estimate;
 use crate::model::envoy::{
     Bootstrap, Cluster, Discovery, EndpointSet, ExtensionConfig, FilterChain, Listener, RouteTable, ScopedRoutes,
@@ -194,11 +194,10 @@ impl Pricer {
     /// For one Envoy, with the stats configuration of its bootstrap.
     pub fn new(settings: &Settings, stats: Option<&StatsConfig>) -> Self {
         let table = super::table(settings.version);
-        let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
         Self {
             table,
             workers: settings.concurrency,
-            percent: MEASURED + u64::from(distance.min(10)) * 2,
+            percent: super::bounds(settings.version, table).0,
             matcher: Matcher::new(stats),
             deferred_stats: stats.is_some_and(|c| c.deferred_stats),
             deferred_clusters: stats.is_some_and(|c| c.deferred_clusters),

@@ -5,6 +5,7 @@
 //! `docs/accuracy.md` has the errors on workloads that took no part in the fit.
 
 pub mod changes;
+mod eras;
 pub mod generation;
 mod items;
 pub mod stats;
@@ -13,6 +14,7 @@ mod term;
 pub mod terms;
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use items::Layout;
 use rayon::prelude::*;
@@ -177,14 +179,29 @@ const OUTSIDE: u64 = 30;
 /// Relative bounds, in percent, of anonymous resident memory at start-up state.
 const RESIDENT: u64 = 12;
 
-/// The table nearest to a version, the one of the release itself if there is one.
+/// The table for a version: the one nearest to it, changed to what is known of releases before the oldest measured one.
 pub fn table(version: Option<Version>) -> &'static Table {
+    const OLDER: usize = 64;
+    static ADJUSTED: [OnceLock<Table>; OLDER] = [const { OnceLock::new() }; OLDER];
     let tables = table::all();
     let wanted = version.unwrap_or(Version { major: 1, minor: u32::MAX });
-    tables
+    let nearest = tables
         .iter()
         .min_by_key(|t| (t.version.minor.abs_diff(wanted.minor), t.version.minor))
-        .expect("the tables in the binary are not empty")
+        .expect("the tables in the binary are not empty");
+    match ADJUSTED.get(wanted.minor as usize) {
+        Some(slot) if tables.iter().all(|t| wanted < t.version) => {
+            slot.get_or_init(|| eras::table(nearest, wanted.minor))
+        }
+        _ => nearest,
+    }
+}
+
+/// Relative bounds, in percent, of configuration and of an idle process, when `table` prices a version.
+fn bounds(version: Option<Version>, table: &Table) -> (u64, u64) {
+    let distance = version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
+    let near = u64::from(distance.min(10)) * 2;
+    version.and_then(|v| eras::bounds(v.minor)).unwrap_or((MEASURED + near, IDLE + near))
 }
 
 /// The releases that have a table, with what they allocate idle in bytes.
@@ -213,9 +230,8 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
             *all += sum;
         }
     }
-    let distance = settings.version.map_or(2, |v| v.minor.abs_diff(table.version.minor));
-    let percent = MEASURED + u64::from(distance.min(10)) * 2;
-    let idle = IDLE + u64::from(distance.min(10)) * 2;
+    let minor = settings.version.map_or(u32::MAX, |v| v.minor);
+    let (percent, idle) = bounds(settings.version, table);
     let take = |item: Item| {
         let percent = if item == Item::Base { idle } else { percent };
         raw[layout.index(item)].estimate(percent)
@@ -232,7 +248,8 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
         out.clusters.push(take(Item::Cluster(i)));
         out.inline_endpoints.push(take(Item::InlineEndpoints(i)));
     }
-    out.endpoint_sets = (0..proxy.endpoint_sets.len()).map(|i| take(Item::Endpoints(i))).collect();
+    let endpoints = |i: usize| eras::without_eds_cache(take(Item::Endpoints(i)), minor);
+    out.endpoint_sets = (0..proxy.endpoint_sets.len()).map(endpoints).collect();
     for (i, l) in proxy.listeners.iter().enumerate() {
         out.listeners.push(ListenerPrice {
             own: take(Item::Listener(i)),
@@ -240,11 +257,11 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
             inline_routes: (0..l.chains.len()).map(|j| take(Item::InlineRoutes(i, j))).collect(),
         });
     }
+    let copies = eras::copies(proxy, minor);
     for (i, t) in proxy.route_tables.iter().enumerate() {
-        out.route_tables.push(TablePrice {
-            own: take(Item::RouteTable(i)),
-            virtual_hosts: (0..t.virtual_hosts.len()).map(|j| take(Item::VirtualHost(i, j))).collect(),
-        });
+        let compiled = |one: Estimate| copies.as_ref().map_or(one, |n| eras::several(one, n[i]));
+        let hosts = (0..t.virtual_hosts.len()).map(|j| compiled(take(Item::VirtualHost(i, j))));
+        out.route_tables.push(TablePrice { own: compiled(take(Item::RouteTable(i))), virtual_hosts: hosts.collect() });
     }
     out.secrets = (0..proxy.secrets.len()).map(|i| take(Item::Secret(i))).collect();
     out.extension_configs = (0..proxy.extension_configs.len()).map(|i| take(Item::Extension(i))).collect();

@@ -71,6 +71,8 @@ pub struct Table {
     kinds: [HashMap<String, Term>; Class::ALL.len()],
     /// The middle price of each class, for what was never measured.
     usual: [Option<f64>; Class::ALL.len()],
+    /// Maglev tables hold as few bits per slot as they can, not a pointer.
+    pub(super) compact_maglev: bool,
     /// By number of the family.
     families: Vec<Option<Family>>,
     /// Families of HTTP filters by type.
@@ -102,6 +104,15 @@ impl Table {
             }
         }
         table
+    }
+
+    /// The table with the price of each named term times a factor.
+    pub(super) fn scaled(&self, factor: impl Fn(&str) -> f64) -> Self {
+        let mut out = self.clone();
+        for (price, name) in out.prices.iter_mut().zip(Term::NAMES) {
+            *price *= factor(name);
+        }
+        out
     }
 
     /// Bytes per unit of a term; nothing when it was never measured.
@@ -150,6 +161,7 @@ impl Table {
     pub fn of_families(stats: &BTreeMap<String, Vec<String>>) -> Self {
         let mut table = Self {
             prices: vec![0.0; Term::NAMES.len()],
+            compact_maglev: true,
             families: FamilyId::NAMES
                 .iter()
                 .map(|name| stats.get(*name).map(|list| family_of(group_of(name), list)))
