@@ -326,6 +326,7 @@ fn feed(binary: &Path, stream: &Stream) -> Observed {
         }
     }
     envoy.settle(None, WAIT).unwrap();
+    note(&format!("  {} idle {}", stream.name, envoy.allocated().unwrap()));
     let config_dump = envoy.get("/config_dump").unwrap();
     let server_info = envoy.get("/server_info").unwrap();
     let begin = Instant::now();

@@ -71,6 +71,7 @@ pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: 
         matcher: &matcher,
         deferred_stats: config.is_some_and(|c| c.deferred_stats),
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
+        endpoint_cache: true,
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
         seen: HashSet::new(),
         kept_stats: HashMap::new(),
@@ -110,6 +111,8 @@ pub(super) struct Frame<'a> {
     pub(super) matcher: &'a Matcher,
     pub(super) deferred_stats: bool,
     pub(super) deferred_clusters: bool,
+    /// Load assignments are kept a second time, for clusters that are built anew.
+    pub(super) endpoint_cache: bool,
 }
 
 /// What an object shares with others, kept apart from its own terms.
@@ -143,6 +146,7 @@ pub(super) fn walk_apart<'k>(
         matcher: frame.matcher,
         deferred_stats: frame.deferred_stats,
         deferred_clusters: frame.deferred_clusters,
+        endpoint_cache: frame.endpoint_cache,
         routes_listed: false,
         seen: HashSet::new(),
         kept_stats: HashMap::new(),
@@ -278,6 +282,7 @@ struct Walk<'a, 's> {
     matcher: &'a Matcher,
     deferred_stats: bool,
     deferred_clusters: bool,
+    endpoint_cache: bool,
     routes_listed: bool,
     seen: HashSet<(&'static str, String)>,
     /// By a hash of family and name: there are half a dozen per cluster, and only "seen before?" is asked.
@@ -317,7 +322,8 @@ impl<'a> Walk<'a, '_> {
     /// a reference in its own maps.
     fn stats(&mut self, item: Item, id: FamilyId, name: &str) {
         let Some(family) = self.table.family(id) else { return };
-        let key = xxh3_64_with_seed(name.as_bytes(), u64::from(id.0));
+        // seeds far apart: with neighbouring ones, names of up to three bytes in different families collide
+        let key = xxh3_64_with_seed(name.as_bytes(), (u64::from(id.0) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let seen = self.apart.as_mut().map_or(&mut self.kept_stats, |a| a.kept);
         let known = seen.get(&key).copied();
         let k = known.unwrap_or_else(|| self.matcher.keep(family, name));
@@ -571,7 +577,10 @@ impl<'a> Walk<'a, '_> {
             (Discovery::Eds, Some((e, set))) => {
                 self.weight(Item::Endpoints(e), &ENDPOINTS, set.meta.weight);
                 self.put(Item::Endpoints(e), t!("endpoints"), 1.0);
-                self.put(Item::Endpoints(e), t!("endpoints.arena_bytes"), arena_bytes(set.hosts, set.meta.weight));
+                if self.endpoint_cache {
+                    let bytes = arena_bytes(set.hosts, set.meta.weight);
+                    self.put(Item::Endpoints(e), t!("endpoints.arena_bytes"), bytes);
+                }
                 (set.hosts, Item::Endpoints(e))
             }
             // hosts written into the cluster: the dump lists them apart too, and they are charged there

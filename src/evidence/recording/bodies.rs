@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use foldhash::fast::FixedState;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::equality;
+use super::{checks, equality};
 use crate::evidence::config_dump::{ElementKind, ResourceKind, WireResource, read_piece, reason, within};
 use crate::evidence::json::names;
 use crate::evidence::json::outline::Outline;
@@ -93,6 +93,7 @@ pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, e
     };
     let found = equality::of(&text, kind, type_name);
     let own = own_name(&resource).unwrap_or_else(|| name_in(&text));
+    let (fetch_timeouts, invalid) = checks::of(&text, kind);
     let body = Body {
         name: if given_name.is_empty() { own } else { names::word(given_name) },
         kind,
@@ -103,8 +104,8 @@ pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, e
         outline: found.outline.into(),
         bytes,
         exact_wire,
-        fetch_timeouts: [].into(),
-        invalid: None,
+        fetch_timeouts,
+        invalid,
     };
     (body, fault.or(replaced))
 }

@@ -5,9 +5,11 @@
 //! | `responses`, `documents` | JSON Lines or concatenated JSON of discovery responses and requests |
 //! | `settings` | `/server_info`, bootstrap and a dump to begin with |
 //! | `bodies`, `equality` | resources, each distinct one once, and what Envoy takes for equal |
+//! | `checks` | how long a body waits for what it needs, and whether Envoy refuses it |
 //! | `sequence` | what the nonces of a stream show to be missing |
 
 mod bodies;
+mod checks;
 mod documents;
 mod equality;
 mod responses;

@@ -49,7 +49,7 @@ pub const CODES: &[Entry] = &[
         title: "resources were rejected",
         text: "Envoy refused some resources: the recording has its rejection, or the resource breaks a rule that the \
                simulation knows (an address that another listener has, a name twice in one response, two filter chains \
-               with one match, an inline route to a cluster that is not there). A rejection rolls nothing back: what was \
+               with one match). A rejection rolls nothing back: what was \
                applied before and after it in the same response stays.",
     },
     Entry {

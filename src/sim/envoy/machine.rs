@@ -691,12 +691,7 @@ impl<'p> Machine<'p> {
         let address_taken = l.address.is_some_and(|a| self.addresses[a as usize].iter().any(other));
         let address_moved = !self.rules.address_may_change()
             && active.and_then(|a| self.listener_plan(a)).is_some_and(|a| a.address != l.address);
-        let unknown_cluster = self.plan.knows_clusters
-            && l.clusters.iter().any(|c| {
-                let slot = self.clusters[c.at()];
-                slot.active == NONE && slot.warming == NONE
-            });
-        self.plan.bodies[body as usize].invalid || address_taken || address_moved || unknown_cluster
+        self.plan.bodies[body as usize].invalid || address_taken || address_moved
     }
 
     fn in_place(&self, active: Option<u32>, new: &ListenerPlan) -> bool {
@@ -1285,6 +1280,8 @@ impl<'p> Machine<'p> {
             stamp,
         };
         self.ledger.add(&c.piece);
+        // workers hear of it once it is warm
+        self.ledger.remove_amount(c.workers);
         self.ledger.add_amount(c.hosts);
         self.clusters_live += 1;
         self.clusters_most = self.clusters_most.max(self.clusters_live);
@@ -1306,7 +1303,10 @@ impl<'p> Machine<'p> {
     fn warm_cluster(&mut self, place: Place) {
         let g = &mut self.cluster_generations[place as usize];
         g.warming = false;
-        let name = g.name;
+        let (name, body) = (g.name, g.body);
+        if let Some(c) = self.cluster_plan(body) {
+            self.ledger.add_amount(c.workers);
+        }
         let slot = &mut self.clusters[name.at()];
         slot.warming = NONE;
         let old = std::mem::replace(&mut slot.active, place);
@@ -1323,9 +1323,12 @@ impl<'p> Machine<'p> {
         let g = &mut self.cluster_generations[place as usize];
         g.used = false;
         g.stamp += 1;
-        let (body, endpoints) = (g.body, g.endpoints.take());
+        let (body, warming, endpoints) = (g.body, g.warming, g.endpoints.take());
         let Some(c) = self.cluster_plan(body) else { return };
         self.ledger.remove(&c.piece);
+        if warming {
+            self.ledger.add_amount(c.workers);
+        }
         self.ledger.remove_amount(self.hosts(c, endpoints));
         self.clusters_live -= 1;
         for need in &c.needs {

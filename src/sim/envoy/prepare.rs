@@ -9,9 +9,9 @@ use super::{Action, Settings, Step, StepPush};
 use crate::cost::envoy;
 use crate::cost::envoy::generation::{Amount, Piece, Pricer, SecretId, SecretPiece};
 use crate::model::envoy::{
-    Cluster, Discovery, EndpointSet, FilterChain, Listener, Name, RouteSource, RouteTable, SecretRef, TlsContext,
+    Cluster, Discovery, EndpointSet, FilterChain, Listener, Name, RouteSource, SecretRef, TlsContext,
 };
-use crate::model::stream::{Body, BodyId, ListenerIdentity, Push, Recording, Resource, Us, What, XdsType};
+use crate::model::stream::{Body, BodyId, Event, ListenerIdentity, Push, Recording, Resource, Us, What, XdsType};
 
 /// A resource's name as a number; counted for each type apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,13 +85,13 @@ pub(super) struct ListenerPlan {
     pub(super) address: Option<u32>,
     pub(super) udp: bool,
     pub(super) inbound: bool,
-    /// Clusters that inline route tables name; Envoy wants them to exist.
-    pub(super) clusters: Vec<NameId>,
 }
 
 #[derive(Debug)]
 pub(super) struct ClusterPlan {
     pub(super) piece: Piece,
+    /// Of `piece`, what workers have once the cluster is warm.
+    pub(super) workers: Amount,
     /// Hosts and balancer while there is no endpoint set.
     pub(super) hosts: Amount,
     /// The name asked for over EDS, with the timeout.
@@ -159,8 +159,6 @@ pub struct Prepared {
     pub(super) base: Vec<BodyId>,
     pub(super) chain_ids: usize,
     pub(super) addresses: usize,
-    /// Whether a name that no cluster has can be told from one that the evidence does not show.
-    pub(super) knows_clusters: bool,
     pub(super) subscribes_over_ads: bool,
 }
 
@@ -190,7 +188,9 @@ impl Prepared {
             concurrency: settings.concurrency,
             concurrency_known: true,
         };
-        let mut pricer = Pricer::new(&cost, bootstrap.map(|b| &b.stats));
+        let delta = |e: &Event| matches!(&e.what, What::Push(p) if p.kind == XdsType::Endpoints && p.delta);
+        let endpoint_cache = !recording.events.iter().any(delta);
+        let mut pricer = Pricer::new(&cost, bootstrap.map(|b| &b.stats), endpoint_cache);
         let process = pricer.process(bootstrap);
         let mut names: HashMap<XdsType, Names> = HashMap::new();
         let mut chains = Interner::default();
@@ -220,7 +220,8 @@ impl Prepared {
                     c.tls.iter().for_each(|t| secrets(t, body, &mut names, &mut needs));
                     let piece = pricer.cluster(c);
                     let hosts = pricer.hosts(c, None);
-                    Plan::Cluster(Box::new(ClusterPlan { piece, hosts, endpoints, profile, needs }))
+                    let workers = pricer.cluster_workers(c);
+                    Plan::Cluster(Box::new(ClusterPlan { piece, workers, hosts, endpoints, profile, needs }))
                 }
                 Resource::RouteConfig(t) => Plan::Routes(pricer.routes(t)),
                 Resource::ScopedRoutes(s) => {
@@ -270,12 +271,6 @@ impl Prepared {
                 }
             }
         }
-        let has_clusters = |id: &BodyId| recording.body(*id).kind == XdsType::Cluster;
-        let knows_clusters = bootstrap.is_some()
-            && (recording.base.iter().any(has_clusters)
-                || recording.events.iter().any(
-                    |e| matches!(&e.what, What::Push(p) if p.kind == XdsType::Cluster && !p.resources.is_empty()),
-                ));
         Self {
             bodies,
             names,
@@ -285,7 +280,6 @@ impl Prepared {
             base: recording.base.clone(),
             chain_ids: chains.ids.len(),
             addresses: addresses.ids.len(),
-            knows_clusters,
             subscribes_over_ads: bootstrap.is_none_or(|b| b.uses_ads),
         }
     }
@@ -426,7 +420,6 @@ fn listener(
     addresses: &mut Interner<Name>,
 ) -> ListenerPlan {
     let pieces = pricer.listener(l);
-    let mut clusters = Vec::new();
     let mut chains = Vec::with_capacity(l.chains.len());
     let hashes = body.listener.as_ref().map(|i| i.chain_hashes.as_slice()).unwrap_or_default();
     let default = body.listener.as_ref().map_or(0, |i| i.default_chain_hash);
@@ -440,11 +433,9 @@ fn listener(
             inline_tables: 0,
             tls_contexts: u32::from(c.tls.is_some()),
         };
-        chain(c, body, names, &mut plan, &mut clusters);
+        chain(c, body, names, &mut plan);
         chains.push(plan);
     }
-    clusters.sort_unstable();
-    clusters.dedup();
     let address = (!l.address.is_empty() && !l.address.ends_with(":0")).then(|| addresses.id(l.address.clone()));
     ListenerPlan {
         own: pieces.own,
@@ -453,17 +444,10 @@ fn listener(
         address,
         udp: l.udp,
         inbound: &*l.direction == "INBOUND",
-        clusters,
     }
 }
 
-fn chain(
-    c: &FilterChain,
-    body: &Body,
-    names: &mut HashMap<XdsType, Names>,
-    plan: &mut ChainPlan,
-    clusters: &mut Vec<NameId>,
-) {
+fn chain(c: &FilterChain, body: &Body, names: &mut HashMap<XdsType, Names>, plan: &mut ChainPlan) {
     if let Some(tls) = &c.tls {
         secrets(tls, body, names, &mut plan.needs);
     }
@@ -471,12 +455,7 @@ fn chain(
         match &h.routes {
             RouteSource::Rds(name) => need(Table::Routes, name, body, names, &mut plan.needs),
             RouteSource::Scoped => need(Table::Scopes, &Name::from(""), body, names, &mut plan.needs),
-            RouteSource::Inline(table) => {
-                plan.inline_tables += 1;
-                let table: &RouteTable = table;
-                let ids = names.entry(XdsType::Cluster).or_default();
-                clusters.extend(table.virtual_hosts.iter().flat_map(|v| &v.clusters).map(|n| ids.id(n)));
-            }
+            RouteSource::Inline(_) => plan.inline_tables += 1,
             RouteSource::None => {}
         }
         for f in h.http_filters.iter().filter(|f| f.config_discovery) {
