@@ -71,7 +71,9 @@ fn fixtures() -> Bench {
         bench.put(name, std::fs::read(bench.path(like)).expect("a file"));
     }
     bench.run(&["analyze", "config_dump.json", "--all", "-o", "json=analysis.json"]).ends(0, "");
-    bench.put("replay.json", std::fs::read(bench.path("analysis.json")).expect("a report"));
+    let generated = bench.run(&["generate", "contour", "--ingresses", "20", "--out", "ingresses"]);
+    assert_eq!(generated.code, 0, "{}", generated.stderr);
+    bench.run(&["replay", "ingresses/recording.jsonl.gz", "-o", "json=replay.json"]).ends(0, "");
     bench
 }
 
@@ -320,6 +322,7 @@ fn outputs_follow_their_schema() {
         ("analysis", vec!["analyze", &gateway, "--all"]),
         ("analysis", vec!["analyze", &both, "maps.json"]),
         ("inputs", vec!["ls", &both]),
+        ("replay", vec!["replay", "ingresses/recording.jsonl.gz", "--limit", "64Mi"]),
         ("bpf", vec!["bpf", &before, &after, "progs.json"]),
         ("diff", vec!["diff", "config_dump.json", "actual.json"]),
         ("diff", vec!["diff", &before, &after]),

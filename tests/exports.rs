@@ -367,3 +367,110 @@ fn what_cannot_be_shown_is_said() {
     run.ends(2, "error: -o pprof has nothing to show of a report of kind inputs\n");
     assert!(!bench.path("y.json").exists(), "nothing is written when one output cannot be made");
 }
+
+/// A replay of a recording in which listeners drain.
+fn replayed(bench: &Bench, args: &[&str]) {
+    let generated =
+        bench.run(&["generate", "contour", "--preset", "contour-0.13", "--tls", "--ingresses", "30", "--out", "g"]);
+    assert_eq!(generated.code, 0, "{}", generated.stderr);
+    let mut all = vec!["replay", "g/recording.jsonl.gz", "--drain-time", "5s", "--limit", "18Mi"];
+    all.extend(args);
+    assert_eq!(bench.run(&all).code, 0);
+}
+
+/// By the rules of the Trace Event Format: what each phase must have, begins and ends in pairs, nothing out of order.
+#[test]
+fn traces_follow_their_format() {
+    let bench = Bench::new();
+    replayed(&bench, &["-o", "trace=trace.json", "-o", "json=replay.json"]);
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(bench.path(name)).expect("a file")).expect("JSON")
+    };
+    let (trace, replay) = (read("trace.json"), read("replay.json"));
+    let run = &replay["runs"][0];
+    let us = |t: &Value| (t.as_f64().expect("seconds") * 1e6).round() as i64;
+    let (mut pushes, mut open, mut drains, mut before) = (0, BTreeMap::new(), 0, i64::MIN);
+    let mut memory: Vec<(i64, u64)> = Vec::new();
+    for event in trace["traceEvents"].as_array().expect("events") {
+        for key in ["pid", "tid", "ts"] {
+            assert!(event[key].is_i64(), "{key} of {event}");
+        }
+        assert!(event["name"].as_str().is_some_and(|n| !n.is_empty()), "{event}");
+        let ts = event["ts"].as_i64().expect("a time");
+        match event["ph"].as_str().expect("a phase") {
+            "M" => assert!(event["args"]["name"].is_string(), "{event}"),
+            "C" => {
+                assert!(event["args"].as_object().is_some_and(|a| a.values().all(Value::is_u64)), "{event}");
+                if event["name"] == "memory" {
+                    memory.push((ts, number(&event["args"]["allocated"])));
+                }
+            }
+            "i" => {
+                assert!(["g", "p", "t"].contains(&event["s"].as_str().expect("a scope")));
+                pushes += 1;
+            }
+            phase @ ("b" | "e") => {
+                let key = (event["cat"].to_string(), event["id"].to_string(), event["name"].to_string());
+                assert!(event["id"].is_u64() && event["cat"].is_string(), "{event}");
+                if phase == "b" {
+                    assert!(open.insert(key, ts).is_none(), "{event} begins twice");
+                } else {
+                    assert!(open.remove(&key).is_some_and(|began| began <= ts), "{event} ends what never began");
+                    drains += 1;
+                }
+            }
+            other => panic!("phase {other}"),
+        }
+        assert!(ts >= before, "{event} is out of order");
+        before = ts;
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let list = |key: &str| run[key].as_array().expect("a list");
+    assert_eq!((pushes, drains), (list("pushes").len(), list("drains").len()));
+    assert!(drains > 10, "the recording has drains");
+    let timeline: Vec<(i64, u64)> = list("timeline").iter().map(|m| (us(&m["t"]), number(&m["allocated"]))).collect();
+    assert_eq!(memory, timeline);
+}
+
+#[test]
+fn a_replay_has_its_formats() {
+    let bench = Bench::new();
+    replayed(&bench, &["-o", "html=replay.html", "-o", "json=replay.json", "-o", "md"]);
+    let replay: Value =
+        serde_json::from_slice(&std::fs::read(bench.path("replay.json")).expect("a file")).expect("JSON");
+    let page = std::fs::read_to_string(bench.path("replay.html")).expect("a page");
+    for wanted in [
+        "class=\"limit\"",
+        "class=\"area\"",
+        "class=\"drain\"",
+        "end of the recording",
+        "Over the limit",
+        "Drains, the largest first",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    assert!(page.matches("<g class=\"push\">").count() > 10, "pushes are marked");
+    let saved = bench.run(&["report", "replay.json", "-o", "html"]);
+    assert_eq!(saved.stdout, page, "a saved replay gives the same page");
+    let rows = csv_rows(&bench.run(&["report", "replay.json", "-o", "csv"]).stdout);
+    assert_eq!(rows.len() - 1, replay["runs"][0]["timeline"].as_array().expect("rows").len());
+    let both = bench.run(&["report", "replay.json", "replay.json", "-o", "html"]).stdout;
+    for id in ["findings", "inputs", "findings-1", "inputs-1", "runs-0", "runs-1"] {
+        assert_eq!(both.matches(&format!(" id=\"{id}\"")).count(), 1, "{id}");
+    }
+}
+
+#[test]
+fn maps_have_their_formats() {
+    let bench = Bench::new();
+    let maps = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bpf/seed-002-maps-after.json.gz");
+    let report = bench.run(&["bpf", maps, "-o", "json"]).json();
+    let all = report["maps"].as_array().expect("maps").len();
+    assert_eq!(bench.run(&["bpf", maps, "-o", "ndjson"]).stdout.lines().count(), all);
+    let rows = csv_rows(&bench.run(&["bpf", maps, "-o", "csv"]).stdout);
+    assert_eq!(rows.len() - 1, report["rows"].as_array().expect("rows").len());
+    let page = bench.run(&["bpf", maps, "-o", "html"]).stdout;
+    for group in report["groups"].as_array().expect("groups") {
+        assert!(page.contains(group["owner"].as_str().expect("a name")), "{group}");
+    }
+}

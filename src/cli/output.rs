@@ -65,8 +65,8 @@ impl FromStr for OutputSpec {
 /// The output options every command shares.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OutputArgs {
-    /// Format, and file to write: text (default), json, html, md, csv, ndjson, pprof, folded, folded-json or
-    /// openmetrics; repeatable
+    /// Format, and file to write: text (default), json, html, md, csv, ndjson, pprof, folded, folded-json,
+    /// openmetrics or trace; repeatable
     #[arg(short = 'o', long = "output", value_name = "FORMAT[=PATH]")]
     pub outputs: Vec<OutputSpec>,
     /// Width of text output in columns; the terminal's, or 120 when it is not known

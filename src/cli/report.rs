@@ -13,7 +13,8 @@ const EXAMPLES: &str = "\
 Examples:
   meshdump report analysis.json -o html=mesh.html                  a page of what was analysed before
   meshdump report replay.json analysis.json -o html=mesh.html      several reports on one page, in this order
-  meshdump report analysis.json -o md                              for an issue";
+  meshdump report analysis.json -o md                              for an issue
+  meshdump report replay.json -o trace=drains.json                 for Perfetto";
 
 /// Arguments of `meshdump report`.
 #[derive(Debug, Args)]

@@ -24,6 +24,8 @@ pub enum Body {
     Analysis(Box<Analysis>),
     /// `bpf`: the maps of a node.
     Bpf(Box<Bpf>),
+    /// `replay` and `whatif`.
+    Runs(Box<Runs>),
     /// A kind that has findings at most.
     Other,
 }
@@ -152,6 +154,16 @@ pub struct Analysis {
     pub fleet: Option<Fleet>,
     /// The node's maps.
     pub bpf: Option<Bpf>,
+    /// Objects of a cluster.
+    pub kubernetes: Option<Kubernetes>,
+}
+
+/// Objects of a cluster.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Kubernetes {
+    /// Objects by kind.
+    pub kinds: Vec<Row>,
 }
 
 /// A proxy.
@@ -513,6 +525,271 @@ pub struct BpfRow {
     pub totals: BpfTotals,
 }
 
+/// Simulated runs over one recording.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Runs {
+    /// What is in the recording.
+    pub recording: RecordingFigures,
+    /// The runs, the recorded one first.
+    pub runs: Vec<Run>,
+}
+
+/// What is in a recording.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RecordingFigures {
+    /// First moment, in seconds on the recording's own axis.
+    pub from: f64,
+    /// Last moment.
+    pub until: f64,
+    /// Responses.
+    pub pushes: u64,
+    /// Times were made up.
+    pub times_assumed: bool,
+}
+
+/// A run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Run {
+    /// What is other than in the recording; empty in a replay.
+    pub scenario: String,
+    /// Policy.
+    pub policy: String,
+    /// Drain time.
+    pub drain_time_s: f64,
+    /// Envoy.
+    pub envoy: RunEnvoy,
+    /// Responses sent.
+    pub pushes_sent: Option<u64>,
+    /// How long changes waited.
+    pub staleness_ms: Option<Staleness>,
+    /// Peak against the first run.
+    pub delta_peak: Option<i64>,
+    /// No other run is better in both peak and staleness.
+    pub pareto: bool,
+    /// Why it is a bound only.
+    pub bound: Option<String>,
+    /// The highest `allocated`.
+    pub peak: Peak,
+    /// The end of the recording.
+    pub end: End,
+    /// When memory first passes the limit.
+    pub over_limit_t: Option<f64>,
+    /// A row at each change.
+    pub timeline: Vec<Moment>,
+    /// Responses.
+    pub pushes: Vec<Push>,
+    drains: Option<Drains>,
+    drain_log: Vec<Drain>,
+}
+
+impl Run {
+    /// The scenario, or the policy of a replay.
+    pub(super) fn name(&self) -> &str {
+        if self.scenario.is_empty() { &self.policy } else { &self.scenario }
+    }
+
+    /// What drained, where it is listed.
+    pub(super) fn drains(&self) -> &[Drain] {
+        match &self.drains {
+            Some(Drains::List(list)) => list,
+            _ => &self.drain_log,
+        }
+    }
+
+    /// How many drains there were.
+    pub(super) fn drains_total(&self) -> u64 {
+        match &self.drains {
+            Some(Drains::Count(n)) => *n,
+            _ => self.drains().len() as u64,
+        }
+    }
+}
+
+/// A list in `replay`, a number in `whatif`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Drains {
+    List(Vec<Drain>),
+    Count(u64),
+}
+
+/// Envoy's side of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RunEnvoy {
+    /// Version.
+    pub version: String,
+    /// Worker threads.
+    pub concurrency: u32,
+    /// Memory limit.
+    pub limit: Option<u64>,
+}
+
+/// Milliseconds that changes waited.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Staleness {
+    /// Half of them at most.
+    pub p50: f64,
+    /// All but one in a hundred at most.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// The peak.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Peak {
+    /// When.
+    pub t: f64,
+    /// What `/memory` would show.
+    pub allocated: Estimate,
+    /// Anonymous resident memory.
+    pub resident: u64,
+    /// What only old generations hold.
+    pub draining_bytes: u64,
+    /// Listeners.
+    pub listeners_draining: u64,
+    /// Filter chains.
+    pub filter_chains_draining: u64,
+    /// Old generations of in-place updates.
+    pub groups_draining: u64,
+    /// The push that raised it last.
+    pub cause: String,
+}
+
+/// The end.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct End {
+    /// When.
+    pub t: f64,
+    /// `allocated` then.
+    pub allocated: u64,
+    /// What never goes.
+    pub leaked: Leaked,
+    /// What a fresh Envoy would allocate.
+    pub restarted: u64,
+}
+
+/// What never goes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Leaked {
+    /// Listeners.
+    pub listeners: u64,
+    /// Filter chains.
+    pub filter_chains: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A row of a timeline; it holds until the next one.
+#[derive(Debug, Default, Clone, Copy, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Moment {
+    /// From when.
+    pub t: f64,
+    /// `allocated`.
+    pub allocated: u64,
+    /// Anonymous resident memory.
+    pub resident: u64,
+    /// Of `allocated`, what only old generations hold.
+    pub draining_bytes: u64,
+    /// Active listeners.
+    pub listeners_active: u64,
+    /// Warming listeners.
+    pub listeners_warming: u64,
+    /// Draining listeners.
+    pub listeners_draining: u64,
+    /// Draining filter chains.
+    pub filter_chains_draining: u64,
+    /// Old generations of in-place updates.
+    pub groups_draining: u64,
+    /// Active clusters.
+    pub clusters_active: u64,
+}
+
+/// A response and what it did.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Push {
+    /// When.
+    pub t: f64,
+    /// `LDS`, `CDS` …
+    pub xds: String,
+    /// Full type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Version.
+    pub version: String,
+    /// Resources in it.
+    pub resources: u64,
+    /// New.
+    pub added: u64,
+    /// Replaced whole.
+    pub modified_full: u64,
+    /// Changed where they are.
+    pub modified_in_place: u64,
+    /// Removed.
+    pub removed: u64,
+    /// Equal to what was there.
+    pub no_op: u64,
+    /// Of the changed ones, those whose order alone changed.
+    pub order_only: u64,
+    /// Rejected.
+    pub rejected: u64,
+}
+
+/// One drain.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Drain {
+    /// Listener.
+    pub listener: String,
+    /// Version of the old generation.
+    pub version: String,
+    /// `listener` or `filter_chains`.
+    pub what: String,
+    /// Begin.
+    pub began: f64,
+    /// End.
+    pub ends: f64,
+    /// Bytes freed at its end.
+    pub bytes: u64,
+}
+
+impl Push {
+    /// It changed something, or tried to.
+    pub(super) fn changed(&self) -> bool {
+        self.added + self.modified_full + self.modified_in_place + self.removed + self.rejected > 0
+    }
+
+    /// What it did, in words.
+    pub(super) fn words(&self) -> String {
+        let parts: Vec<String> = [
+            (self.added, "added"),
+            (self.modified_full, "replaced whole"),
+            (self.modified_in_place, "changed in place"),
+            (self.removed, "removed"),
+            (self.rejected, "rejected"),
+        ]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+        let mut out = if parts.is_empty() { "nothing changed".to_owned() } else { parts.join(", ") };
+        if self.order_only > 0 {
+            out.push_str(&format!(", {} by order alone", self.order_only));
+        }
+        out
+    }
+}
+
 impl States {
     /// All of them.
     pub(super) fn total(&self) -> u64 {
@@ -548,6 +825,14 @@ pub struct BpfMap {
 }
 
 impl Document {
+    /// The runs of a replay or what-if.
+    pub(super) fn runs(&self) -> &[Run] {
+        match &self.body {
+            Body::Runs(r) => &r.runs,
+            _ => &[],
+        }
+    }
+
     /// The proxies of an analysis; none in other kinds.
     pub(super) fn proxies(&self) -> &[Proxy] {
         match &self.body {
@@ -561,7 +846,7 @@ impl Document {
         match &self.body {
             Body::Analysis(a) => a.bpf.as_ref(),
             Body::Bpf(b) => Some(b),
-            Body::Other => None,
+            Body::Runs(_) | Body::Other => None,
         }
     }
 
@@ -580,6 +865,7 @@ impl Document {
         }
         let body = match (head.kind.as_str(), &head.runs) {
             ("analysis" | "inputs", _) => Body::Analysis(serde_json::from_str(json).map_err(wrong)?),
+            ("replay" | "whatif", _) => Body::Runs(serde_json::from_str(json).map_err(wrong)?),
             ("bpf", None) => Body::Bpf(serde_json::from_str(json).map_err(wrong)?),
             _ => Body::Other,
         };

@@ -1,7 +1,7 @@
 //! The formats that are made of a report's JSON, for every kind of report alike.
 
 use super::document::Document;
-use super::{html, markdown, openmetrics, rows, stacks};
+use super::{html, markdown, openmetrics, rows, stacks, trace};
 
 /// A format besides text and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Export {
     FoldedJson,
     /// Gauges.
     OpenMetrics,
+    /// Trace events of simulated runs.
+    Trace,
 }
 
 impl Export {
@@ -35,6 +37,7 @@ impl Export {
         ("folded", Self::Folded),
         ("folded-json", Self::FoldedJson),
         ("openmetrics", Self::OpenMetrics),
+        ("trace", Self::Trace),
     ];
 
     /// Lists every resource.
@@ -71,6 +74,7 @@ impl Export {
             Self::Folded => stacks::folded(reports, false),
             Self::FoldedJson => stacks::folded(reports, true),
             Self::OpenMetrics => openmetrics::render(reports),
+            Self::Trace => trace::render(reports),
         }
     }
 }

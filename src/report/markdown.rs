@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Analysis, Body, Bpf, Document, Finding, Proxy};
-use super::words::{count, fit};
+use super::document::{Analysis, Body, Bpf, Document, Finding, Proxy, Run};
+use super::words::{count, fit, signed};
 use crate::model::size::size;
 
 /// Rows of a table.
@@ -30,6 +30,10 @@ pub(super) fn render(reports: &[Document]) -> String {
                 bpf_answer(&mut out, b);
                 findings(&mut out, &found, false);
                 bpf(&mut out, b);
+            }
+            Body::Runs(r) => {
+                runs(&mut out, &r.runs);
+                findings(&mut out, &found, false);
             }
             Body::Other => {
                 let _ = writeln!(out, "**meshdump {}**\n", prose(&report.head.kind));
@@ -274,6 +278,48 @@ fn bpf(out: &mut String, b: &Bpf) {
     }
     others(out, b.groups.len().saturating_sub(ROWS) as u64);
     close(out);
+}
+
+fn runs(out: &mut String, runs: &[Run]) {
+    if let Some(run) = runs.first() {
+        let peak = &run.peak;
+        let _ = writeln!(
+            out,
+            "Peak **{}** allocated ({} to {}) at t={}{}; at the end {}, a restarted Envoy {}.\n",
+            size(peak.allocated.bytes),
+            size(peak.allocated.low),
+            size(peak.allocated.high),
+            peak.t,
+            if peak.cause.is_empty() { String::new() } else { format!(", raised by {}", prose(&peak.cause)) },
+            size(run.end.allocated),
+            size(run.end.restarted)
+        );
+        if let Some(limit) = run.envoy.limit {
+            let _ = match run.over_limit_t {
+                Some(t) => writeln!(out, "Anonymous memory passes the limit of {} at t={t}.\n", size(limit)),
+                None => writeln!(out, "Anonymous memory stays below the limit of {}.\n", size(limit)),
+            };
+        }
+    }
+    if runs.len() < 2 {
+        return;
+    }
+    out.push_str("| scenario | peak | against the first | pushes | drains | waits p50 / p99 / max, ms | over the limit |\n|---|--:|--:|--:|--:|--:|--:|\n");
+    for r in runs.iter().take(FINDINGS) {
+        let delta = r.delta_peak.map_or("-".to_owned(), signed);
+        let waits = r.staleness_ms.map_or("-".to_owned(), |s| format!("{} / {} / {}", s.p50, s.p99, s.max));
+        let over = r.over_limit_t.map_or("-".to_owned(), |t| format!("t={t}"));
+        let pushes = r.pushes_sent.map_or("-".to_owned(), |n| n.to_string());
+        let _ = writeln!(
+            out,
+            "| {} | {} | {delta} | {pushes} | {} | {waits} | {over} |",
+            code(r.name(), 80),
+            size(r.peak.allocated.bytes),
+            r.drains_total()
+        );
+    }
+    others(out, runs.len().saturating_sub(FINDINGS) as u64);
+    out.push('\n');
 }
 
 fn inputs(out: &mut String, report: &Document) {

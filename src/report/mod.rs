@@ -15,6 +15,7 @@ pub mod replay;
 mod rows;
 mod stacks;
 pub mod text;
+mod trace;
 mod words;
 
 pub use document::Document;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::clean;
-use super::document::{Document, Field, Proxy, Resource, Source};
+use super::document::{Document, Field, Moment, Proxy, Resource, Source};
 use super::json;
 
 /// A resource with the proxy it is in.
@@ -41,10 +41,18 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Resources of analyses, maps of bpf reports: one JSON object per line.
+/// A row of a timeline with the run it is of.
+#[derive(Serialize)]
+struct RunLine<'a> {
+    run: &'a str,
+    #[serde(flatten)]
+    moment: &'a Moment,
+}
+
+/// Resources of analyses, maps of bpf reports, timelines of runs: one JSON object per line.
 ///
 /// # Errors
-/// When the reports have neither.
+/// When the reports have none of them.
 pub(super) fn ndjson(reports: &[Document]) -> Result<Vec<u8>, String> {
     let mut out = String::new();
     let mut any = false;
@@ -57,6 +65,10 @@ pub(super) fn ndjson(reports: &[Document]) -> Result<Vec<u8>, String> {
             any = true;
             b.maps.iter().for_each(|m| out.push_str(&json::line(m)));
         }
+    }
+    for run in reports.iter().flat_map(Document::runs) {
+        any = true;
+        run.timeline.iter().for_each(|moment| out.push_str(&json::line(&RunLine { run: run.name(), moment })));
     }
     if any { Ok(out.into_bytes()) } else { Err(nothing("ndjson", reports)) }
 }
@@ -76,7 +88,7 @@ fn cell(text: &str) -> String {
 /// Resources of analyses, or rows of maps of bpf reports, as CSV with a header.
 ///
 /// # Errors
-/// When the reports have neither.
+/// When the reports have none of them.
 pub(super) fn csv(reports: &[Document]) -> Result<Vec<u8>, String> {
     let mut out = csv::Writer::from_writer(Vec::new());
     let mut write = |row: &[String]| out.write_record(row).map_err(|e| e.to_string());
@@ -143,6 +155,40 @@ pub(super) fn csv(reports: &[Document]) -> Result<Vec<u8>, String> {
                 r.totals.real.to_string(),
                 r.totals.charged.to_string(),
             ])?;
+        }
+    } else if reports.iter().any(|r| !r.runs().is_empty()) {
+        write(&header(&[
+            "run",
+            "t",
+            "allocated",
+            "resident",
+            "draining_bytes",
+            "listeners_active",
+            "listeners_warming",
+            "listeners_draining",
+            "filter_chains_draining",
+            "groups_draining",
+            "clusters_active",
+        ]))?;
+        for run in reports.iter().flat_map(Document::runs) {
+            for m in &run.timeline {
+                let mut row = vec![cell(run.name()), m.t.to_string()];
+                row.extend(
+                    [
+                        m.allocated,
+                        m.resident,
+                        m.draining_bytes,
+                        m.listeners_active,
+                        m.listeners_warming,
+                        m.listeners_draining,
+                        m.filter_chains_draining,
+                        m.groups_draining,
+                        m.clusters_active,
+                    ]
+                    .map(|n| n.to_string()),
+                );
+                write(&row)?;
+            }
         }
     } else {
         return Err(nothing("csv", reports));

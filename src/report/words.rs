@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::size::size;
+
 /// Controls (C1 too), bidirectional overrides and line separators: none of them belongs in a name.
 pub(super) fn is_hostile(c: char) -> bool {
     c.is_control()
@@ -53,6 +55,18 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> String {
         column += len;
     }
     out
+}
+
+/// A difference in bytes: `+1.2Mi`, `-3.0Ki`, `0`.
+pub(super) fn signed(bytes: i64) -> String {
+    let sign = if bytes > 0 {
+        "+"
+    } else if bytes < 0 {
+        "-"
+    } else {
+        ""
+    };
+    format!("{sign}{}", size(bytes.unsigned_abs()))
 }
 
 /// `1 proxy`, `17 proxies`.

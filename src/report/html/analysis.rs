@@ -112,6 +112,18 @@ pub(super) fn sections(a: &Analysis) -> Markup {
             @if !one { (facts(p)) p { "Estimated allocated " strong { (bounds(p.memory.allocated)) } } (memory(p)) }
             (proxy(p, i))
         }
+        @if let Some(k) = &a.kubernetes {
+            h2 { "Kubernetes objects" }
+            div class="scroll" {
+                table class="sort" {
+                    thead { tr { th { "Kind" } th class="n" { "Objects" } } }
+                    tbody {
+                        @for r in k.kinds.iter().take(ROWS) { tr { td { (name(&r.name, 80)) } td class="n" { (grouped(r.count)) } } }
+                        @if k.kinds.len() > ROWS { tr class="rest" { td colspan="2" { "[" (count((k.kinds.len() - ROWS) as u64, "other kind", "other kinds")) "]" } } }
+                    }
+                }
+            }
+        }
         @if a.proxies.len() > IN_FULL {
             p class="dim" { "[" (count((a.proxies.len() - IN_FULL) as u64, "other proxy", "other proxies")) "] in the list above; analyze one alone for a section of its own." }
         }

@@ -5,6 +5,8 @@
 //! nothing else.
 
 mod analysis;
+mod bpf;
+mod runs;
 mod treemap;
 
 use std::fmt;
@@ -160,17 +162,26 @@ fn section(report: &Document, i: usize) -> Markup {
     html! {
         @match &report.body {
             Body::Analysis(a) => (analysis::verdict(&report.head, a)),
-            Body::Bpf(_) | Body::Other => h1 { "meshdump " (Name(&report.head.kind, 40)) },
+            Body::Runs(r) => (runs::verdict(&report.head.kind, r)),
+            Body::Bpf(b) => (bpf::verdict(b)),
+            Body::Other => h1 { "meshdump " (Name(&report.head.kind, 40)) },
         }
         (headlines(&findings))
         nav aria-label="Contents" {
             a href=(format!("#{}", id("findings"))) { (count(findings.len() as u64, "finding", "findings")) }
             @if let Body::Analysis(a) = &report.body { (analysis::contents(a)) }
+            @if let Body::Runs(r) = &report.body {
+                @if r.runs.len() > 1 { a href=(format!("#scenarios-{i}")) { "Scenarios" } }
+                @if r.runs.iter().any(|r| !r.timeline.is_empty()) { a href=(format!("#runs-{i}")) { "Over time" } }
+            }
+            @if report.bpf().is_some() { a href=(format!("#bpf-{i}")) { "BPF maps" } }
             a href=(format!("#{}", id("inputs"))) { "Inputs, model, caveats" }
         }
         h2 id=(id("findings")) { "Findings" }
         (all_findings(&findings, matches!(&report.body, Body::Analysis(a) if a.proxies.len() > 1)))
         @if let Body::Analysis(a) = &report.body { (analysis::sections(a)) }
+        @if let Body::Runs(r) = &report.body { (runs::sections(r, i)) }
+        @if let Some(b) = report.bpf() { (bpf::sections(b, i)) }
         h2 id=(id("inputs")) { "Inputs, model, caveats" }
         (inputs(&report.head))
     }
