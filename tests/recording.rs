@@ -1,5 +1,7 @@
 //! Recordings read from files, through the library's entry point.
 
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -126,7 +128,7 @@ fn what_is_missing_is_named() {
         assert!(loaded.problems.iter().any(|p| p.what.contains(word)), "{:?}", loaded.problems);
     };
     let w: Vec<&str> = whole.iter().map(String::as_str).collect();
-    case(vec![w[0], w[1], w[2], w[4], w[5]], GapReason::Sequence, "1 responses are missing");
+    case(vec![w[0], w[1], w[2], w[4], w[5]], GapReason::Sequence, "1 response is missing");
     case(vec![w[0], w[1], w[2], &w[3][..40]], GapReason::Truncated, "ends inside");
     let broken = format!("{}\n", &w[2][..60]);
     case(vec![w[0], w[1], &broken, w[2], w[3]], GapReason::Truncated, "broken");
@@ -136,7 +138,7 @@ fn what_is_missing_is_named() {
     case(vec![w[0], w[1], w[2], w[3], &back], GapReason::OutOfOrder, "backwards");
     let doubled = load([w[0], w[1], w[1], w[2]].concat().as_bytes());
     assert_eq!(pushes(&doubled.recording).len(), 3);
-    assert!(doubled.problems[0].what.contains("stand twice"));
+    assert!(doubled.problems[0].what.contains("1 response stands twice"));
 }
 
 #[test]
@@ -207,4 +209,352 @@ fn prefixes_and_flips_never_panic() {
         bytes[at] ^= 0x15;
         let _ = load(&bytes);
     }
+}
+
+/// A protobuf field of bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    varint(&mut out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// A segment of a tap at `t` seconds: read (2) or write (3) by the client.
+fn segment(t: u8, direction: u8, data: &[u8], truncated: bool) -> Vec<u8> {
+    let mut body = field(1, data);
+    if truncated {
+        body.extend([3 << 3, 1]);
+    }
+    let event = [field(1, &[8, t]), field(direction, &field(1, &body))].concat();
+    let wrapper = field(4, &[&[8, 1][..], &field(3, &event)].concat());
+    let mut out = Vec::new();
+    varint(&mut out, wrapper.len() as u64);
+    [out, wrapper].concat()
+}
+
+/// A gRPC message in HTTP/2 DATA frames of at most `most` bytes.
+fn frames(message: &[u8], most: usize) -> Vec<u8> {
+    let mut grpc = vec![0];
+    grpc.extend((message.len() as u32).to_be_bytes());
+    grpc.extend_from_slice(message);
+    let mut out = Vec::new();
+    for chunk in grpc.chunks(most) {
+        out.extend(&(chunk.len() as u32).to_be_bytes()[1..]);
+        out.extend([0, 0, 0, 0, 0, 1]);
+        out.extend_from_slice(chunk);
+    }
+    out
+}
+
+fn wire_response(version: &str, nonce: &str, resources: &[String]) -> Vec<u8> {
+    let mut out = field(1, version.as_bytes());
+    for r in resources {
+        let any = meshdump::lab::codec::any(&serde_json::from_str(r).expect("JSON")).expect("a resource");
+        out.extend(field(2, &[field(1, any.type_url.as_bytes()), field(2, &any.value)].concat()));
+    }
+    out.extend(field(4, CDS.as_bytes()));
+    out.extend(field(5, nonce.as_bytes()));
+    out
+}
+
+fn wire_request(nonce: &str, error: Option<&str>) -> Vec<u8> {
+    let mut out = field(2, &[field(1, b"node-1"), field(8, &field(1, &[8, 1, 16, 40]))].concat());
+    out.extend(field(4, CDS.as_bytes()));
+    out.extend(field(5, nonce.as_bytes()));
+    if let Some(e) = error {
+        out.extend(field(6, &field(2, e.as_bytes())));
+    }
+    out
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn rich_cluster(name: &str) -> String {
+    format!(
+        r#"{{"@type":"{CDS}","name":"{name}","connect_timeout":"1.5s","type":"EDS","lb_policy":"LEAST_REQUEST",
+        "per_connection_buffer_limit_bytes":32768,"metadata":{{"filter_metadata":{{"istio":{{"a_b":[1,true,null,"x"]}}}}}},
+        "circuit_breakers":{{"thresholds":[{{"max_requests":5,"track_remaining":true}}]}},
+        "health_checks":[{{"timeout":"1s","interval":"2s","healthy_threshold":1,"unhealthy_threshold":2,"http_health_check":{{"path":"/","expected_statuses":[{{"start":"200","end":"300"}}]}}}}],
+        "transport_socket":{{"name":"tls","typed_config":{{"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","sni":"x"}}}}}}"#
+    )
+}
+
+#[test]
+fn a_tap_is_what_its_json_is() {
+    let resources = [rich_cluster("a"), rich_cluster("b")];
+    let big = [PREFACE, &frames(&wire_request("", None), 10)].concat();
+    let answer = frames(&wire_response("1", "n1", &resources), 300);
+    let tap = [
+        segment(1, 3, &big[..30], false),
+        segment(1, 3, &big[30..], false),
+        segment(2, 2, &answer[..100], false),
+        segment(3, 2, &answer[100..], false),
+        segment(4, 3, &frames(&wire_request("n1", Some("no")), 1000), false),
+    ]
+    .concat();
+    let loaded = load(&tap);
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    assert_eq!(loaded.inputs[0].kind, "tap");
+    let r = &loaded.recording;
+    let (event, push) = pushes(r)[0];
+    assert_eq!((event.t, &*push.version, &*push.nonce, push.delta), (Us(3_000_000), "1", "n1", false));
+    let node = &r.server_info.as_ref().expect("a node").node;
+    assert_eq!((&*node.id, &*node.envoy_version), ("node-1", "1.40.0"));
+    assert!(r.events.iter().any(|e| matches!(&e.what, What::Nack { error, .. } if &**error == "no")));
+
+    let text = load(sotw(1.0, 1, &resources).replace("\n        ", "").as_bytes());
+    assert!(text.problems.is_empty(), "{:?}", text.problems);
+    for (a, b) in r.bodies.iter().zip(&text.recording.bodies) {
+        let sorted = |outline: &[(meshdump::model::envoy::Name, u64, u64)]| {
+            let mut all = outline.to_vec();
+            all.sort();
+            all
+        };
+        assert_eq!((&a.name, a.hash, a.set_hash), (&b.name, b.hash, b.set_hash));
+        assert_eq!(sorted(&a.outline), sorted(&b.outline));
+        assert!(a.exact_wire && !b.exact_wire);
+    }
+
+    let short = load(&tap[..tap.len() - 20]);
+    assert_eq!(gaps(&short.recording), [GapReason::Truncated]);
+    assert!(short.problems.iter().any(|p| p.what.contains("tail truncated")), "{:?}", short.problems);
+
+    let cut = [segment(1, 3, PREFACE, false), segment(2, 2, &answer[..100], true)].concat();
+    let cut = load(&cut);
+    assert!(cut.recording.events.is_empty());
+    assert!(cut.problems[0].hint.contains("max_buffered_rx_bytes"), "{:?}", cut.problems);
+
+    for at in (0..tap.len()).step_by(7) {
+        let mut bytes = tap.clone();
+        bytes[at] ^= 0x2b;
+        let _ = load(&bytes);
+        let _ = load(&tap[..at]);
+    }
+    // a length of 2^60
+    let _ = load(&[&tap[..], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 0x22]].concat());
+}
+
+fn convert(r: &Loaded) -> String {
+    let mut out = String::new();
+    let done = meshdump::evidence::recording::write(r, Default::default(), |l| {
+        out.push_str(l);
+        out.push('\n');
+        Ok::<(), ()>(())
+    });
+    done.expect("a string");
+    out
+}
+
+fn keeping_texts(bytes: &[u8]) -> Loaded {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = file(folder.path(), "r.jsonl", bytes);
+    read(&documents(&[&path]), &Options { texts: true, ..Options::default() })
+}
+
+/// Events with bodies by name and hash, since their numbers may differ.
+fn shape(r: &Recording) -> Vec<String> {
+    let one = |e: &Event| match &e.what {
+        What::Push(p) => {
+            let list: Vec<String> = p
+                .resources
+                .iter()
+                .map(|x| (r.body(x.body), &x.version))
+                .map(|(b, v)| format!("{}={:x}@{v}", b.name, b.hash))
+                .collect();
+            format!(
+                "{:?} {} {} {} {} {} {list:?} -{:?}",
+                e.t, e.stream, p.type_name, p.delta, p.version, p.nonce, p.removed
+            )
+        }
+        what => format!("{:?} {} {what:?}", e.t, e.stream),
+    };
+    r.events.iter().map(one).collect()
+}
+
+#[test]
+fn the_native_format_keeps_everything() {
+    let mut text = String::new();
+    let names = |list: &[&str]| -> Vec<String> { list.iter().map(|n| cluster(n)).collect() };
+    text += &sotw(1_795_214_165.25, 1, &names(&["a", "b", "c"]));
+    text += &format!("{{\"t\":1795214165.5,\"type_url\":\"{CDS}\",\"response_nonce\":\"1\"}}\n");
+    text += &sotw(1_795_214_166.0, 2, &names(&["c", "a", "d"]));
+    text +=
+        &sotw(1_795_214_167.0, 3, &[cluster("a").replace("1s", "2s"), cluster("d"), cluster("d").replace("1s", "3s")]);
+    text += &sotw(1_795_214_168.0, 4, &[]);
+    text += &format!(
+        "{{\"t\":1795214169,\"type_url\":\"{LDS}\",\"system_version_info\":\"8\",\"nonce\":\"5\",\"resources\":[{{\"name\":\"l\",\"version\":\"3\",\"resource\":{{\"name\":\"l\",\"@type\":\"{LDS}\"}}}}],\"removed_resources\":[\"x\"]}}\n"
+    );
+    let first = keeping_texts(text.as_bytes());
+    let native = convert(&first);
+    assert!(native.starts_with("{\"k\":\"hdr\""), "{native}");
+    assert_eq!(native.lines().filter(|l| l.contains("\"k\":\"res\"")).count(), 7, "each body once: {native}");
+    let second = keeping_texts(native.as_bytes());
+    assert!(second.problems.is_empty(), "{:?}", second.problems);
+    assert_eq!(shape(&first.recording), shape(&second.recording));
+    // appended to, cut, and written by a newer version
+    let more = load((native.clone() + &native).as_bytes());
+    assert_eq!(pushes(&more.recording).len(), 10);
+    let cut = load(&native.as_bytes()[..native.len() - 30]);
+    assert_eq!(gaps(&cut.recording), [GapReason::Truncated]);
+    let newer = native.replace("\"v\":1", "\"v\":9") + "{\"k\":\"thing\",\"t\":1,\"x\":[]}\n";
+    let newer = load(newer.as_bytes());
+    assert_eq!(pushes(&newer.recording).len(), 5);
+    assert!(newer.problems[0].what.contains("newer meshdump"), "{:?}", newer.problems);
+    // without its first bodies it is not a clean recording
+    let gapped: String = native.lines().filter(|l| !l.contains("\"name\":\"b\"")).map(|l| format!("{l}\n")).collect();
+    let gapped = load(gapped.as_bytes());
+    assert!(!gaps(&gapped.recording).is_empty());
+    // back to responses, and once more
+    let mut responses = String::new();
+    let line = |l: &str| {
+        responses.push_str(l);
+        responses.push('\n');
+        Ok::<(), ()>(())
+    };
+    let left_out = meshdump::evidence::recording::write_responses(&second, Default::default(), line).expect("a string");
+    assert_eq!(left_out, 0);
+    assert_eq!(shape(&load(responses.as_bytes()).recording), shape(&first.recording));
+}
+
+#[test]
+fn secrets_do_not_leave() {
+    let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+    let inline = format!(
+        r#"{{"@type":"{CDS}","name":"a","transport_socket":{{"name":"t","typed_config":{{"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","common_tls_context":{{"tls_certificates":[{{"private_key":{{"inline_string":"TOPSECRET"}},"certificate_chain":{{"inline_string":"CERT"}}}}]}}}}}}}}"#
+    );
+    let text = sotw(1.0, 1, &[inline])
+        + &format!(
+            "{{\"t\":2,\"type_url\":\"{secret}\",\"version_info\":\"1\",\"resources\":[{{\"@type\":\"{secret}\",\"name\":\"s\",\"tls_certificate\":{{\"private_key\":{{\"inline_string\":\"TOPSECRET\"}}}}}}]}}\n"
+        );
+    let loaded = keeping_texts(text.as_bytes());
+    let native = convert(&loaded);
+    assert!(!native.contains("TOPSECRET") && native.contains("CERT") && native.contains("redacted1"), "{native}");
+    let mut out = String::new();
+    let line = |l: &str| {
+        out.push_str(l);
+        Ok::<(), ()>(())
+    };
+    meshdump::evidence::recording::write_responses(&loaded, Default::default(), line).expect("a string");
+    assert!(!out.contains("TOPSECRET"), "{out}");
+    let again = load(native.as_bytes());
+    let body = again.recording.bodies.iter().find(|b| b.kind == XdsType::Secret).expect("the secret");
+    let before = loaded.recording.bodies.iter().find(|b| b.kind == XdsType::Secret).expect("the secret");
+    assert_eq!((&body.name, body.hash, body.bytes), (&before.name, before.hash, before.bytes));
+}
+
+/// `../captures/sotw` beside the corpus: a tap, a debug log and the stats of one run.
+#[test]
+fn tap_and_log_of_one_run_agree() {
+    let Some(corpus) = std::env::var_os("MESHDUMP_CORPUS") else {
+        println!("skipped: MESHDUMP_CORPUS is not set");
+        return;
+    };
+    let folder = Path::new(&corpus).join("../captures/sotw");
+    let (tap, log) = (folder.join("tap_0.pb_length_delimited"), folder.join("envoy-debug.log"));
+    if !tap.exists() {
+        println!("skipped: no capture beside the corpus");
+        return;
+    }
+    agree(&tap, &log);
+    let r = read(&documents(&[&tap]), &Options::default());
+    assert!(r.problems.is_empty(), "{:?}", r.problems);
+    assert_eq!(pushes(&r.recording).len(), 15);
+}
+
+/// What the tap says was sent is what the log says was received, accepted and rejected, and when.
+fn agree(tap: &Path, log: &Path) {
+    let sent = read(&documents(&[tap]), &Options::default());
+    let logged = read(&documents(&[log]), &Options::default());
+    let answers = |r: &Recording| -> Vec<(XdsType, bool)> {
+        r.events
+            .iter()
+            .filter_map(|e| match &e.what {
+                What::Ack { kind, .. } => Some((*kind, true)),
+                What::Nack { kind, .. } => Some((*kind, false)),
+                _ => None,
+            })
+            .collect()
+    };
+    let by_type = |r: &Recording| {
+        let mut all = answers(r);
+        all.sort();
+        all
+    };
+    assert!(!answers(&sent.recording).is_empty());
+    // a log accepts once per watch, and a cluster's acknowledgement waits for its endpoints: so the order differs
+    for kind in [XdsType::Listener, XdsType::Cluster, XdsType::RouteConfig] {
+        let of = |r: &Recording| by_type(r).into_iter().filter(|(k, _)| *k == kind).collect::<Vec<_>>();
+        assert_eq!(of(&sent.recording), of(&logged.recording), "{kind:?}");
+    }
+    // each listener of each LDS push is one line of the log, at its time
+    let mut held: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    let mut expected = Vec::new();
+    for (e, p) in pushes(&sent.recording).into_iter().filter(|(_, p)| p.kind == XdsType::Listener) {
+        let mut now = std::collections::BTreeMap::new();
+        for b in p.resources.iter().map(|x| sent.recording.body(x.body)) {
+            now.insert(b.name.to_string(), b.hash);
+        }
+        for gone in held.keys().filter(|n| !now.contains_key(*n)) {
+            expected.push((e.t, gone.clone(), "removed"));
+        }
+        for (name, hash) in &now {
+            let how = match held.get(name) {
+                None => "added",
+                Some(h) if h == hash => "skipped",
+                Some(_) => "changed",
+            };
+            expected.push((e.t, name.clone(), how));
+        }
+        held = now;
+    }
+    use meshdump::model::stream::Applied;
+    let mut rejected = 0;
+    let seen: Vec<(Us, String, &str)> = logged
+        .recording
+        .events
+        .iter()
+        .filter_map(|e| match &e.what {
+            What::Applied { kind: XdsType::Listener, name, how, .. } => {
+                let how = match how {
+                    Applied::Added => "added",
+                    Applied::InPlace | Applied::Full | Applied::Updated => "changed",
+                    Applied::Skipped => "skipped",
+                    Applied::Removed => "removed",
+                    Applied::Rejected => {
+                        rejected += 1;
+                        "changed"
+                    }
+                };
+                Some((e.t, name.to_string(), how))
+            }
+            _ => None,
+        })
+        .collect();
+    let events = |list: &[(Us, String, &str)]| -> Vec<(String, String)> {
+        let mut out: Vec<_> = list.iter().map(|(_, n, h)| (n.clone(), (*h).to_owned())).collect();
+        out.sort();
+        out
+    };
+    if rejected == 0 {
+        assert_eq!(events(&expected), events(&seen));
+    } else {
+        // a rejected new listener was never there, so the log cannot say that it was added
+        assert_eq!(expected.len(), seen.len(), "{expected:?}\n{seen:?}");
+    }
+    for ((a, ..), (b, ..)) in expected.iter().zip(&seen) {
+        assert!((a.0 - b.0).abs() < 100_000, "{a:?} {b:?}");
+    }
+    // together they are one recording
+    let both = read(&documents(&[tap, log]), &Options::default());
+    assert_eq!(both.recording.bodies.len(), sent.recording.bodies.len());
+    assert_eq!(answers(&both.recording), answers(&sent.recording));
+    assert!(both.recording.events.iter().any(|e| matches!(e.what, What::Drain { .. })));
 }

@@ -1,7 +1,6 @@
 //! `meshdump bpf`: maps of a node, predictions for a grid of maps, and the allocators of data planes.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -232,7 +231,7 @@ fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
     let texts = grid.rows.iter().map(|r| r.text.each_ref().map(|t| &**t));
     let csv = report::bpf_csv::predictions(&bpf_grid::COLUMNS, texts, &predicted.rows);
     output::print(&csv)?;
-    note_line(&report::bpf_csv::fit_note(&predicted.fit));
+    output::note_line(&report::bpf_csv::fit_note(&predicted.fit));
     Ok(Exit::Ok)
 }
 
@@ -242,7 +241,7 @@ fn simulate(args: &SimulateArgs) -> Result<Exit, Failure> {
     refuse_whole(&problems)?;
     show(&problems);
     if trace.assumed_times {
-        note_line("note: lines without t are taken one second after the line before");
+        output::note_line("note: lines without t are taken one second after the line before");
     }
     let profile = Profile::builtin(args.kernel, args.cpus);
     let SlotsPerService(low, high) = args.slots_per_service;
@@ -301,10 +300,10 @@ fn refuse_whole(problems: &[Problem]) -> Result<(), Failure> {
 fn show(problems: &[Problem]) {
     const MOST: usize = 10;
     for problem in problems.iter().take(MOST) {
-        note_line(&format!("warning: {}", line(problem)));
+        output::note_line(&format!("warning: {}", line(problem)));
     }
     if problems.len() > MOST {
-        note_line(&format!("warning: {} more of this kind", problems.len() - MOST));
+        output::note_line(&format!("warning: {} more of this kind", problems.len() - MOST));
     }
 }
 
@@ -320,9 +319,4 @@ fn line(problem: &Problem) -> String {
         line += &format!("; {}", problem.hint);
     }
     line
-}
-
-/// Prints a line on stderr.
-fn note_line(message: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "{}", report::clean(message));
 }

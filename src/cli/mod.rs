@@ -3,6 +3,7 @@
 mod analyze;
 mod bpf;
 mod calibrate;
+mod convert;
 mod diff;
 mod generate;
 mod output;
@@ -104,6 +105,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Play a recorded xDS stream against a simulated Envoy: what drains, what peaks, which push did it
     Replay(replay::ReplayArgs),
+    /// Any recording of an xDS stream as one file, without secrets: tap, log, dumps, responses, stats
+    Convert(convert::ConvertArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
     /// The JSON Schema of a kind of report
@@ -174,6 +177,7 @@ fn run(wanted: &Command, args: &[OsString]) -> Result<Exit, Failure> {
         Command::Generate(args) => generate::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Schema(args) => tool::schema(args),
         Command::Completions(which) => tool::completions(which, command(args)),

@@ -193,6 +193,60 @@ pub(super) fn unknown<'a>(what: &str, given: &str, known: impl Iterator<Item = &
     }
 }
 
+/// Lines of a file, or of stdout for `-`. A name ending in `.gz` is compressed, the same bytes each time.
+pub(super) enum Lines {
+    /// As they are.
+    Plain(Box<dyn Write>),
+    /// Compressed.
+    Gzip(Box<flate2::write::GzEncoder<Box<dyn Write>>>),
+}
+
+impl Lines {
+    /// Opens `path`; with `append` behind what is there, for gzip as a further member.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn create(path: &std::path::Path, append: bool) -> std::io::Result<Self> {
+        let raw: Box<dyn Write> = if path.as_os_str() == "-" {
+            Box::new(std::io::stdout().lock())
+        } else {
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true).write(true).append(append).truncate(!append);
+            Box::new(options.open(path)?)
+        };
+        let raw: Box<dyn Write> = Box::new(std::io::BufWriter::with_capacity(1 << 16, raw));
+        Ok(if path.extension().is_some_and(|e| e == "gz") {
+            Self::Gzip(Box::new(flate2::GzBuilder::new().write(raw, flate2::Compression::default())))
+        } else {
+            Self::Plain(raw)
+        })
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn line(&mut self, text: &str) -> std::io::Result<()> {
+        let out: &mut dyn Write = match self {
+            Self::Plain(out) => out,
+            Self::Gzip(out) => &mut **out,
+        };
+        out.write_all(text.as_bytes())?;
+        out.write_all(b"\n")
+    }
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn finish(self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(mut out) => out.flush(),
+            Self::Gzip(out) => out.finish()?.flush(),
+        }
+    }
+}
+
 /// 0 with `-q`, 2 with `-v`.
 static TALK: AtomicU8 = AtomicU8::new(1);
 
@@ -221,6 +275,15 @@ pub(super) fn warning_line(message: &str) {
     }
     progress::end();
     let _ = writeln!(anstream::stderr().lock(), "warning: {message}");
+}
+
+/// Prints a line on stderr, without the control characters of whatever it quotes, unless `-q` is given.
+pub(super) fn note_line(message: &str) {
+    if TALK.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    progress::end();
+    let _ = writeln!(anstream::stderr().lock(), "{}", crate::report::clean(message));
 }
 
 /// Prints `error: MESSAGE` on stderr.

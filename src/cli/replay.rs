@@ -31,6 +31,9 @@ pub(super) struct RecordingArgs {
     /// A config dump of what it held before the recording begins
     #[arg(long, value_name = "DUMP")]
     base: Option<PathBuf>,
+    /// Time zone of logs that do not say: UTC, +09:00, Asia/Seoul
+    #[arg(long, value_name = "ZONE", value_parser = recording::zone)]
+    log_tz: Option<jiff::tz::TimeZone>,
     /// --drain-time-s of Envoy: 45s, 10m
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     drain_time: Option<Us>,
@@ -97,8 +100,14 @@ impl RecordingArgs {
         let found = input::collect(&self.recordings, &limits);
         let one = |path: &Option<PathBuf>| path.as_deref().map(|p| document(p, &limits)).transpose();
         let (info, bootstrap, base) = (one(&self.server_info)?, one(&self.bootstrap)?, one(&self.base)?);
-        let options =
-            recording::Options { server_info: info.as_ref(), bootstrap: bootstrap.as_ref(), base: base.as_ref(), hash };
+        let options = recording::Options {
+            server_info: info.as_ref(),
+            bootstrap: bootstrap.as_ref(),
+            base: base.as_ref(),
+            hash,
+            log_tz: self.log_tz.as_ref(),
+            texts: false,
+        };
         let mut loaded = recording::read(&found.documents, &options);
         loaded.problems.splice(0..0, found.problems);
         let pushes = loaded.recording.events.iter().any(|e| matches!(e.what, What::Push(_)));

@@ -7,6 +7,7 @@ use super::config_dump::{Class, peek};
 use super::envoy_admin::{clusters, listeners, server_info, stats, utf8};
 use super::json::outline::{Item, Outline};
 use super::json::skip::{skip_space, value_end};
+use super::recording::{is_binlog, is_tap};
 
 /// The kinds of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +59,14 @@ pub enum Kind {
     EnvoyLog,
     /// A recorded stream of discovery responses.
     XdsRecording,
+    /// Envoy's tap of a socket, delimited.
+    EnvoyTap,
+    /// gRPC's binary log.
+    GrpcLog,
+    /// A log of istiod with its lines about batching.
+    IstiodLog,
+    /// What Prometheus answered to a query.
+    PrometheusRange,
     /// YAML that is not Kubernetes.
     Yaml,
     /// What Python prints for a dictionary.
@@ -114,6 +123,10 @@ impl Kind {
             Self::Metrics => "metrics",
             Self::EnvoyLog => "envoy_log",
             Self::XdsRecording => "recording",
+            Self::EnvoyTap => "tap",
+            Self::GrpcLog => "grpc_log",
+            Self::IstiodLog => "istiod_log",
+            Self::PrometheusRange => "prometheus",
             Self::Yaml => "yaml",
             Self::PythonRepr => "python",
             Self::OtherJson => "json",
@@ -142,7 +155,9 @@ impl Kind {
             | Self::Bpftool
             | Self::BpftoolText => return None,
             Self::Runtime => "says nothing about memory",
-            Self::XdsRecording => "a recorded stream: not yet read here",
+            Self::XdsRecording | Self::EnvoyTap | Self::GrpcLog | Self::IstiodLog | Self::PrometheusRange => {
+                "part of a recording: see `meshdump convert` and `meshdump replay`"
+            }
             Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump | Self::EnvoyLog => "not yet read",
             Self::OtlpStats => "not yet read: take /stats as text, JSON or Prometheus",
             Self::Metrics => "metrics of something that is not Envoy",
@@ -175,7 +190,11 @@ pub fn sniff(head: &[u8], complete: bool) -> Kind {
         return if complete { Kind::Empty } else { Kind::Text };
     }
     if is_binary(text, complete) {
-        return Kind::Binary;
+        return match () {
+            () if is_tap(head) => Kind::EnvoyTap,
+            () if is_binlog(head).is_some() => Kind::GrpcLog,
+            () => Kind::Binary,
+        };
     }
     if let Some(kind) = json(&text[start..]) {
         return kind;
@@ -189,7 +208,13 @@ pub fn sniff(head: &[u8], complete: bool) -> Kind {
     if embedded != Kind::OtherJson {
         return embedded;
     }
-    if lines.iter().any(|l| is_envoy_log(l)) { Kind::EnvoyLog } else { Kind::Text }
+    if lines.iter().any(|l| is_envoy_log(l)) {
+        Kind::EnvoyLog
+    } else if lines.iter().any(|l| memchr::memmem::find(l, b"Push debounce stable[").is_some()) {
+        Kind::IstiodLog
+    } else {
+        Kind::Text
+    }
 }
 
 fn is_binary(text: &[u8], complete: bool) -> bool {
@@ -434,7 +459,9 @@ fn documents(text: &[u8]) -> Option<Kind> {
         let timed = fields.get("t").is_some_and(|t| matches!(t.first(), Some(b'0'..=b'9' | b'-' | b'"')));
         if timed {
             let resources = fields.any(&["resources", "removed_resources", "removedResources"]);
-            if message(&fields) || resources || fields.get("r").is_some_and(|r| message(&Fields::of(r))) {
+            let inside = fields.get("r").map(Fields::of);
+            let answer = |f: &Fields<'_>| message(f) || f.any(&["configs", "allocated", "stats"]);
+            if message(&fields) || resources || inside.is_some_and(|f| answer(&f)) {
                 return Some(Kind::XdsRecording);
             }
             if fields.get("e").is_some_and(|e| is_watch_event(&Fields::of(e))) {
@@ -472,6 +499,8 @@ fn object(text: &[u8]) -> Kind {
         Kind::ConfigDump
     } else if (f.is("apiVersion", b'"') && (f.is("kind", b'"') || f.is("items", b'['))) || is_watch_event(&f) {
         Kind::Kubernetes
+    } else if f.is("status", b'"') && f.get("data").is_some_and(|d| Fields::of(d).has("resultType")) {
+        Kind::PrometheusRange
     } else if f.has("allocated") && (f.any(&memory) || f.0.len() == 1) {
         Kind::Memory
     } else if f.any(&["command_line_options", "commandLineOptions"])
@@ -522,6 +551,9 @@ fn array(text: &[u8]) -> Kind {
     }
     if let Some(name) = istiod_array(&f) {
         return Kind::IstiodDebug(name);
+    }
+    if f.is("metric", b'{') && f.any(&["values", "value"]) {
+        return Kind::PrometheusRange;
     }
     if (f.is("apiVersion", b'"') && f.is("kind", b'"'))
         || (f.is("metadata", b'{') && f.any(&["spec", "status", "data", "subsets", "endpoints", "addressType"]))

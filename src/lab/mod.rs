@@ -5,7 +5,7 @@
 
 pub mod accuracy;
 mod ads;
-mod codec;
+pub mod codec;
 pub mod design;
 mod envoy;
 pub mod fit;

@@ -4,6 +4,7 @@
 //! The descriptors (`envoy_api.binpb.gz`) come from the PyPI package `xds-protos` (Apache-2.0);
 //! `scripts/envoy_descriptors.py` rebuilds the file.
 
+pub(crate) mod json;
 pub(crate) mod wire;
 
 use std::collections::HashMap;
@@ -84,6 +85,8 @@ pub(crate) struct Field {
     pub(crate) key: u64,
     pub(crate) ty: Type,
     pub(crate) shape: Shape,
+    /// Its integers have 64 bits, which JSON writes as strings.
+    pub(crate) wide: bool,
 }
 
 /// One message.
@@ -91,12 +94,18 @@ pub(crate) struct Field {
 pub(crate) struct Message {
     pub(crate) fields: Vec<Field>,
     by_key: HashMap<u64, u16, FixedState>,
+    by_number: HashMap<u32, u16, FixedState>,
 }
 
 impl Message {
     /// The field of that key, by [`key_hash`].
     pub(crate) fn by_key(&self, key: u64) -> Option<&Field> {
         self.by_key.get(&key).map(|i| &self.fields[usize::from(*i)])
+    }
+
+    /// The index of the field of that number.
+    pub(crate) fn by_number(&self, number: u32) -> Option<usize> {
+        self.by_number.get(&number).map(|i| usize::from(*i))
     }
 }
 
@@ -157,6 +166,7 @@ impl Schema {
             m.fields = fields;
             for (i, f) in m.fields.iter().enumerate() {
                 m.by_key.insert(f.key, i as u16);
+                m.by_number.insert(message.fields[i].number, i as u16);
             }
         }
         out
@@ -213,9 +223,11 @@ impl Schema {
 
     fn field(&self, f: &RawField<'_>, entries: &HashMap<&str, &Found<'_>>) -> Field {
         let type_name = f.type_name.trim_start_matches('.');
+        let mut wide = matches!(f.kind, 3 | 4 | 6 | 16 | 18);
         let (ty, shape) = match entries.get(type_name) {
             Some(entry) if f.repeated => {
                 let of = |number| entry.fields.iter().find(|e| e.number == number);
+                wide = of(2).is_some_and(|v| matches!(v.kind, 3 | 4 | 6 | 16 | 18));
                 let key = match of(1).map(|k| self.type_of(k)) {
                     Some(Type::Scalar(s)) => s,
                     _ => Scalar::String,
@@ -234,7 +246,7 @@ impl Schema {
                 (ty, shape)
             }
         };
-        Field { name: f.name.into(), key: key_hash(f.name.as_bytes()), ty, shape }
+        Field { name: f.name.into(), key: key_hash(f.name.as_bytes()), ty, shape, wide }
     }
 
     fn type_of(&self, f: &RawField<'_>) -> Type {

@@ -57,6 +57,11 @@ impl<'a> Fields<'a> {
         Self { rest: bytes, broken: false }
     }
 
+    /// Whether all bytes were fields, once the walk is over.
+    pub(crate) fn whole(&self) -> bool {
+        !self.broken
+    }
+
     fn read(&mut self) -> Option<(u32, Value<'a>)> {
         let (tag, n) = varint(self.rest)?;
         let rest = &self.rest[n..];

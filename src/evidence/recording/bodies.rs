@@ -55,8 +55,15 @@ pub(super) fn key(type_name: &str, name: &str, bytes: &[u8]) -> Key {
     xxh3_128_with_seed(bytes, seed)
 }
 
-/// A body read, and what was wrong with it.
-pub(super) type Read = (Body, Option<Fault>);
+/// The JSON of a body, as it was written.
+pub(super) type Text = Box<str>;
+
+/// A body read, what was wrong with it, and its text where it is kept.
+pub(super) struct Read {
+    pub(super) body: Body,
+    pub(super) fault: Option<Fault>,
+    pub(super) text: Option<Text>,
+}
 
 /// Why a body could not be read, and at which of its bytes.
 #[derive(Debug, Clone)]
@@ -66,7 +73,8 @@ pub(super) struct Fault {
 }
 
 /// Reads the body written as the JSON object `text`. Never fails: what cannot be read is an opaque body.
-pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, exact_wire: bool) -> Read {
+/// `keep` keeps the text.
+pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, exact_wire: bool, keep: bool) -> Read {
     let kind = xds_type(type_name);
     let (text, replaced) = match std::str::from_utf8(text) {
         Ok(t) => (std::borrow::Cow::Borrowed(t), None),
@@ -107,12 +115,12 @@ pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, e
         fetch_timeouts,
         invalid,
     };
-    (body, fault.or(replaced))
+    Read { body, fault: fault.or(replaced), text: keep.then(|| text.into()) }
 }
 
 /// A body of which only name and size are known.
-pub(super) fn opaque(kind: XdsType, name: Name, bytes: u64, hash: u64) -> Body {
-    Body {
+pub(super) fn opaque(kind: XdsType, name: Name, bytes: u64, hash: u64, exact_wire: bool) -> Read {
+    let body = Body {
         name,
         kind,
         resource: Resource::Opaque,
@@ -121,10 +129,11 @@ pub(super) fn opaque(kind: XdsType, name: Name, bytes: u64, hash: u64) -> Body {
         listener: None,
         outline: [].into(),
         bytes,
-        exact_wire: false,
+        exact_wire,
         fetch_timeouts: [].into(),
         invalid: None,
-    }
+    };
+    Read { body, fault: None, text: None }
 }
 
 fn json_fault(text: &str) -> Option<Fault> {
@@ -199,6 +208,14 @@ impl Claims {
     }
 }
 
+/// A body met while a message was taken apart: its key, full type, name given by the message, and text.
+pub(super) struct Met<'a> {
+    pub(super) key: Key,
+    pub(super) type_name: &'a str,
+    pub(super) given_name: &'a str,
+    pub(super) text: &'a [u8],
+}
+
 /// A mention of a body: its key and where it stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mention {
@@ -208,9 +225,10 @@ pub(super) struct Mention {
 }
 
 struct Slot {
-    body: Option<Body>,
-    fault: Option<Fault>,
+    read: Option<Read>,
     first: Span,
+    /// Size on the wire and whether it is exact, where that is known apart from the text.
+    size: Option<(u64, bool)>,
 }
 
 /// All bodies of a recording, numbered in the order of their first mention, whichever thread read them.
@@ -225,47 +243,64 @@ impl Bodies {
     pub(super) fn mention(&mut self, input: InputId, m: Mention) -> BodyId {
         *self.ids.entry(m.key).or_insert_with(|| {
             let first = Span { input, offset_bytes: m.offset_bytes, line: 0, len_bytes: m.len_bytes };
-            self.slots.push(Slot { body: None, fault: None, first });
+            self.slots.push(Slot { read: None, first, size: None });
             BodyId((self.slots.len() - 1) as u32)
         })
     }
 
     /// Puts in what was read for `key`; what nobody mentions is dropped.
-    pub(super) fn put(&mut self, key: Key, (body, fault): Read) {
+    pub(super) fn put(&mut self, key: Key, read: Read) {
         if let Some(id) = self.ids.get(&key) {
-            let slot = &mut self.slots[id.0 as usize];
-            slot.body = Some(body);
-            slot.fault = fault;
+            self.slots[id.0 as usize].read = Some(read);
         }
+    }
+
+    /// Says how long a body is on the wire.
+    pub(super) fn size(&mut self, id: BodyId, bytes: u64, exact: bool) {
+        self.slots[id.0 as usize].size = Some((bytes, exact));
     }
 
     /// Adds a body under a key of its own, or finds it.
     pub(super) fn add(&mut self, input: InputId, m: Mention, read: impl FnOnce() -> Read) -> BodyId {
         let id = self.mention(input, m);
-        if self.slots[id.0 as usize].body.is_none() {
+        if self.slots[id.0 as usize].read.is_none() {
             self.put(m.key, read());
         }
         id
     }
 
-    /// The bodies, each with the place of its first mention, and what was wrong with some. `labels` are by input.
-    pub(super) fn finish(self, labels: &[&str]) -> (Vec<Body>, Vec<Problem>) {
+    /// The body, once it was read.
+    pub(super) fn get(&self, id: BodyId) -> Option<&Body> {
+        self.slots.get(id.0 as usize)?.read.as_ref().map(|r| &r.body)
+    }
+
+    /// The bodies, each with the place of its first mention, their texts where they were kept, and what was wrong with
+    /// some. `labels` are by input.
+    pub(super) fn finish(self, labels: &[&str]) -> (Vec<Body>, Vec<Option<Text>>, Vec<Problem>) {
         let mut problems = Vec::new();
-        let mut out = Vec::with_capacity(self.slots.len());
-        for slot in self.slots {
-            let mut body = slot.body.unwrap_or_else(|| opaque(XdsType::Other, names::empty(), slot.first.len_bytes, 0));
-            set_span(&mut body.resource, slot.first);
-            if let Some(f) = slot.fault {
-                let label = labels.get(slot.first.input.0 as usize).copied().unwrap_or("");
+        let (mut out, mut texts) = (Vec::with_capacity(self.slots.len()), Vec::new());
+        for Slot { read, first, size } in self.slots {
+            let unread = || opaque(XdsType::Other, names::empty(), first.len_bytes, 0, false);
+            let Read { mut body, fault, text } = read.unwrap_or_else(unread);
+            set_span(&mut body.resource, first);
+            if let Some((bytes, exact)) = size {
+                (body.bytes, body.exact_wire) = (bytes, exact);
+            }
+            if let Some(f) = fault {
+                let label = labels.get(first.input.0 as usize).copied().unwrap_or("");
                 problems.push(Problem {
-                    input: Some(slot.first.input),
+                    input: Some(first.input),
                     ..Problem::new(label, Loss::Resource, f.what)
-                        .at(slot.first.offset_bytes + f.at)
+                        .at(first.offset_bytes + f.at)
                         .hint("the push that carries it is replayed without its content")
                 });
             }
             out.push(body);
+            if let Some(text) = text {
+                texts.resize_with(out.len() - 1, || None);
+                texts.push(Some(text));
+            }
         }
-        (out, problems)
+        (out, texts, problems)
     }
 }

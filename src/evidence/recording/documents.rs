@@ -7,8 +7,10 @@ use crate::evidence::json::skip::skip_space;
 use crate::model::envoy::Name;
 use crate::model::stream::{Us, XdsType};
 
-use super::bodies::{self, Key, Mention, xds_type};
+use super::bodies::{self, Mention, Met, xds_type};
 use super::equality::type_of;
+use super::native;
+use super::observations::{self, Value};
 
 /// A response, its bodies by key.
 #[derive(Debug)]
@@ -38,6 +40,12 @@ pub(super) enum Message {
     },
     /// A request that answers nothing.
     Subscription,
+    /// A record of the native format.
+    Native(native::Record),
+    /// What the admin port answered.
+    Observed(Vec<Value>),
+    /// A config dump: where its text begins in the input, and the text.
+    Dump(u64, Box<[u8]>),
     /// JSON, but nothing of this.
     Foreign,
 }
@@ -47,14 +55,6 @@ pub(super) enum Message {
 pub(super) struct Document {
     pub(super) t: Option<Us>,
     pub(super) message: Message,
-}
-
-/// A body met while a document was taken apart: its key, full type, name given by the message, and text.
-pub(super) struct Met<'a> {
-    pub(super) key: Key,
-    pub(super) type_name: &'a str,
-    pub(super) given_name: &'a str,
-    pub(super) text: &'a [u8],
 }
 
 /// The fields of an object, and where it ends.
@@ -101,8 +101,7 @@ pub(super) fn time_of(fields: &[Item<'_>]) -> Option<Us> {
     ["t", "ts", "time", "timestamp"].iter().find_map(|k| time(get(fields, &[k])?))
 }
 
-/// Takes a document apart. `base` is the address of the byte whose offset in the input is `base_offset`; each body met
-/// is shown to `met`.
+/// Takes a document apart. `place` gives the offset in the input of a part of it; each body met is shown to `met`.
 pub(super) fn read<'a>(
     fields: &[Item<'a>],
     len_bytes: u64,
@@ -110,6 +109,9 @@ pub(super) fn read<'a>(
     met: &mut dyn FnMut(Met<'_>),
 ) -> Document {
     let t = time_of(fields);
+    if let Some(kind) = get(fields, &["k"]).filter(|k| k.first() == Some(&b'"')) {
+        return Document { t, message: Message::Native(native::read(&text(kind), fields, place, met)) };
+    }
     let is_message = |f: &[Item<'_>]| {
         get(f, &["type_url", "typeUrl"]).is_some()
             || get(f, &["resources", "removed_resources", "removedResources"]).is_some()
@@ -125,6 +127,13 @@ pub(super) fn read<'a>(
         if is_message(&inner_fields) {
             let t = t.or_else(|| time_of(&inner_fields));
             return Document { t, message: message(&inner_fields, inner.len() as u64, true, place, met) };
+        }
+        if get(&inner_fields, &["configs"]).is_some() {
+            return Document { t, message: Message::Dump(place(inner), inner.into()) };
+        }
+        let values = observations::of_object(inner);
+        if !values.is_empty() {
+            return Document { t, message: Message::Observed(values) };
         }
     }
     Document { t, message: Message::Foreign }

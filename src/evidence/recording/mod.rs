@@ -3,28 +3,49 @@
 //! | file | reads |
 //! | --- | --- |
 //! | `responses`, `documents` | JSON Lines or concatenated JSON of discovery responses and requests |
+//! | `native`, `redact` | our own format, and writes it |
+//! | `tap`, `discovery` | Envoy's tap of the xDS connection; the protocol in wire form |
+//! | `binlog` | gRPC's binary log |
+//! | `log` | Envoy's log in all dialects, istiod's lines about batching |
+//! | `dumps` | a series of config dumps |
+//! | `observations` | `/stats`, `/memory`, Prometheus |
 //! | `settings` | `/server_info`, bootstrap and a dump to begin with |
 //! | `bodies`, `equality` | resources, each distinct one once, and what Envoy takes for equal |
 //! | `checks` | how long a body waits for what it needs, and whether Envoy refuses it |
 //! | `sequence` | what the nonces of a stream show to be missing |
 
+mod binlog;
 mod bodies;
 mod checks;
+mod discovery;
 mod documents;
+mod dumps;
 mod equality;
+mod log;
+mod native;
+mod observations;
+mod redact;
 mod responses;
 mod sequence;
 mod settings;
+mod tap;
 mod timeline;
+
+use jiff::tz::TimeZone;
 
 use super::json::names;
 use super::kind::{Kind, sniff};
 use super::load::Recognised;
 use crate::input::{Document, HEAD_BYTES};
+use crate::model::envoy::ServerInfo;
 use crate::model::problem::Problem;
 use crate::model::source::InputId;
-use crate::model::stream::Recording;
+use crate::model::stream::{Recording, What};
 
+pub(super) use binlog::is_binlog;
+pub use log::zone;
+pub use native::{WriteOptions, write, write_responses};
+pub(super) use tap::is_tap;
 use timeline::Timeline;
 
 /// What else is known about the Envoy of a recording.
@@ -38,6 +59,10 @@ pub struct Options<'a> {
     pub base: Option<&'a Document>,
     /// Take the SHA-256 of every input, for a report that shows it.
     pub hash: bool,
+    /// The zone of logs whose lines have none; without it they are fitted to the other sources, else taken as UTC.
+    pub log_tz: Option<&'a TimeZone>,
+    /// Keep the JSON of every body, to write the recording again.
+    pub texts: bool,
 }
 
 /// A recording, its inputs and what was wrong with them.
@@ -49,6 +74,8 @@ pub struct Loaded {
     pub inputs: Vec<Recognised>,
     /// What went wrong or needed leniency.
     pub problems: Vec<Problem>,
+    /// The JSON of the bodies, by their number, where it was asked for and there is one.
+    pub texts: Vec<Option<Box<str>>>,
 }
 
 /// Reads all sources of one Envoy's recording and merges them by time.
@@ -56,24 +83,32 @@ pub struct Loaded {
 /// Never fails as a whole: what cannot be trusted is a gap among the events and a problem. A recording without events
 /// is one that held none.
 pub fn read(documents: &[Document], options: &Options<'_>) -> Loaded {
-    let mut timeline = Timeline::default();
+    let mut timeline = Timeline { keep_texts: options.texts, ..Timeline::default() };
     let mut out = Recording::default();
-    let mut inputs = Vec::new();
+    let mut inputs: Vec<Recognised> = Vec::new();
+    let mut dumps = Vec::new();
     for (i, d) in documents.iter().enumerate() {
         let kind = sniff(d.head(), d.head().len() < HEAD_BYTES);
         let input = InputId(i as u32);
         let before = timeline.problems.len();
-        let (label, note) = match kind {
-            Kind::XdsRecording => {
-                responses::read(d, input, &mut timeline);
-                (kind.label(), None)
-            }
+        let (mut label, mut note) = (kind.label(), None);
+        match kind {
+            Kind::XdsRecording => dumps.extend(responses::read(d, input, &mut timeline)),
             Kind::ConfigDump if settings::is_response(d.head()) => {
-                responses::read(d, input, &mut timeline);
-                (Kind::XdsRecording.label(), None)
+                label = Kind::XdsRecording.label();
+                dumps.extend(responses::read(d, input, &mut timeline));
             }
-            _ => (kind.label(), Some("not a recording: left out".to_owned())),
-        };
+            Kind::ConfigDump => dumps.extend(dumps::document(d, input, &mut timeline)),
+            Kind::EnvoyTap => tap::read(d, input, &mut timeline),
+            Kind::GrpcLog => binlog::read(d, input, &mut timeline),
+            Kind::EnvoyLog | Kind::IstiodLog => log::read(d, input, &mut timeline, options.log_tz),
+            Kind::PrometheusRange => observations::prometheus(d, input, &mut timeline),
+            Kind::StatsText | Kind::StatsJson | Kind::StatsPrometheus | Kind::Memory => {
+                note = observations::read(d, kind, input, &mut timeline);
+            }
+            Kind::ServerInfo if options.server_info.is_none() => out.server_info = settings::server(d, &mut timeline),
+            _ => note = Some("not a recording: left out".to_owned()),
+        }
         attribute(&mut timeline, before, input);
         inputs.push(recognised(d, label, note, options.hash));
     }
@@ -94,16 +129,42 @@ pub fn read(documents: &[Document], options: &Options<'_>) -> Loaded {
         attribute(&mut timeline, before, input);
         inputs.push(recognised(d, ["server_info", "bootstrap", "base"][role], None, options.hash));
     }
+    log::fit(&mut timeline);
+    let held = dumps::series(dumps, &mut timeline);
+    if options.base.is_none() {
+        out.base = held;
+    }
+    answers_once(&mut timeline);
     let labels: Vec<&str> = inputs.iter().map(|i: &Recognised| &*i.label).collect();
-    let Timeline { mut events, bodies, mut problems, times_assumed } = timeline;
+    let Timeline { mut events, bodies, mut problems, times_assumed, node, .. } = timeline;
     events.sort_by_key(|e| e.t);
-    let (bodies, more) = bodies.finish(&labels);
+    let (bodies, texts, more) = bodies.finish(&labels);
     problems.extend(more);
+    if let (None, Some(node)) = (&out.server_info, node) {
+        out.server_info = Some(ServerInfo { node, ..ServerInfo::default() });
+    }
     out.events = events;
     out.bodies = bodies;
     out.times_assumed = times_assumed;
     names::reading_is_over();
-    Loaded { recording: out, inputs, problems }
+    Loaded { recording: out, inputs, problems, texts }
+}
+
+/// What a log says of acknowledgements and connections is the same that a recording of the stream says.
+fn answers_once(timeline: &mut Timeline) {
+    let Timeline { events, logs, .. } = timeline;
+    let answered = events.iter().any(|e| {
+        !logs.contains(&e.input) && matches!(e.what, What::Ack { .. } | What::Nack { .. } | What::Connection(_))
+    });
+    if answered {
+        let same = |w: &What| matches!(w, What::Ack { .. } | What::Nack { .. } | What::Connection(_));
+        events.retain(|e| !(logs.contains(&e.input) && same(&e.what)));
+    }
+}
+
+/// `1 response`, `3 responses`.
+fn many(n: u64, one: &str, more: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { more })
 }
 
 /// Problems since `before` concern `input`.

@@ -11,8 +11,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::bodies::{self, Claims, Key};
 use super::documents::{self, Message, fields, next_object};
+use super::dumps::{self, Dump};
+use super::native;
+use super::observations::observe;
 use super::sequence::Sequence;
-use super::timeline::Timeline;
+use super::{many, timeline::Timeline};
 use crate::evidence::json::outline::End;
 use crate::evidence::json::skip::Skip;
 use crate::input::{Content, Document};
@@ -59,16 +62,17 @@ struct Joined {
     waiting: BTreeMap<u64, Batch>,
 }
 
-/// Reads the recording in `document` into `timeline`.
-pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline) {
+/// Reads the recording in `document` into `timeline`. Gives the config dumps in it.
+pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline) -> Vec<Dump> {
     let content = match document.open() {
         Ok(c) => c,
         Err(e) => {
             timeline.problems.push(document.problem(&e));
-            return;
+            return Vec::new();
         }
     };
     let label = document.label();
+    let keep = timeline.keep_texts;
     let claims = Claims::default();
     let joined = Mutex::new((Joined::default(), Joiner::new(label, input, timeline)));
     let in_flight = AtomicUsize::new(0);
@@ -93,7 +97,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
                     let n = cutter.cut(&bytes[at..], true);
                     let (batch, base) = (&bytes[at..at + n], at as u64);
                     let lines = cutter.lines;
-                    let work = move || push(sequence, read_batch(batch, base, lines, claims));
+                    let work = move || push(sequence, read_batch(batch, base, lines, claims, keep));
                     dispatch(scope, in_flight, work);
                     sequence += 1;
                     at += n;
@@ -115,7 +119,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
                     let mut batch = std::mem::replace(&mut buffer, rest);
                     batch.truncate(n);
                     let lines = cutter.lines;
-                    let work = move || push(sequence, read_batch(&batch, base, lines, claims));
+                    let work = move || push(sequence, read_batch(&batch, base, lines, claims, keep));
                     dispatch(scope, in_flight, work);
                     sequence += 1;
                     base += n as u64;
@@ -124,7 +128,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
         }
     });
     let (_, joiner) = joined.into_inner().unwrap_or_else(PoisonError::into_inner);
-    joiner.finish(end.err().map(|e| document.problem(&e)));
+    joiner.finish(end.err().map(|e| document.problem(&e)))
 }
 
 fn dispatch<'s>(scope: &rayon::Scope<'s>, in_flight: &'s AtomicUsize, work: impl FnOnce() + Send + 's) {
@@ -244,7 +248,7 @@ impl Cutter {
 }
 
 /// Reads one batch: documents are taken apart, bodies nobody has claimed yet are read.
-fn read_batch(bytes: &[u8], base: u64, lines: bool, claims: &Claims) -> Batch {
+fn read_batch(bytes: &[u8], base: u64, lines: bool, claims: &Claims, keep: bool) -> Batch {
     let mut out = Batch { base, ..Batch::default() };
     let start = bytes.as_ptr() as usize;
     let place = |part: &[u8]| base + (part.as_ptr() as usize - start) as u64;
@@ -267,7 +271,7 @@ fn read_batch(bytes: &[u8], base: u64, lines: bool, claims: &Claims) -> Batch {
                 let document = documents::read(&items, n as u64, place, &mut |met| {
                     if claims.claim(met.key) {
                         let len = met.text.len() as u64;
-                        read.push((met.key, bodies::read(met.type_name, met.given_name, met.text, len, false)));
+                        read.push((met.key, bodies::read(met.type_name, met.given_name, met.text, len, false, keep)));
                     }
                 });
                 Found::Document(document)
@@ -309,6 +313,9 @@ struct Joiner<'a> {
     responses: u64,
     text_lines: u32,
     last_was_broken: bool,
+    native: native::State,
+    dumps: Vec<Dump>,
+    observed: u64,
 }
 
 impl<'a> Joiner<'a> {
@@ -330,6 +337,9 @@ impl<'a> Joiner<'a> {
             responses: 0,
             text_lines: 0,
             last_was_broken: false,
+            native: native::State::default(),
+            dumps: Vec::new(),
+            observed: 0,
         }
     }
 
@@ -386,6 +396,29 @@ impl<'a> Joiner<'a> {
         match d.message {
             Message::Foreign => self.foreign += 1,
             Message::Subscription => {}
+            Message::Observed(values) => {
+                let now = self.time(d.t, line);
+                self.observed += values.len() as u64;
+                observe(self.timeline, self.input, now, values);
+            }
+            Message::Dump(offset, text) => {
+                let now = d.t.map(|_| self.time(d.t, line));
+                let read = dumps::read(&self.label, &text, self.input, now, offset, self.timeline);
+                self.dumps.extend(read);
+            }
+            Message::Native(record) => {
+                let timed = matches!(record, native::Record::Push(_) | native::Record::Event { .. });
+                let now = match d.t {
+                    Some(t) if timed => self.time(Some(self.native.time(t)), line),
+                    _ => self.previous.unwrap_or_default(),
+                };
+                let event = self.native.take(record, now, self.input, &mut self.timeline.bodies);
+                if let Some(event) = event {
+                    self.responses += u64::from(matches!(event.what, What::Push(_)));
+                    self.observed += 1;
+                    self.timeline.events.push(event);
+                }
+            }
             Message::Request { kind, nonce, error } => {
                 let first = self.sequence.answered(kind, &nonce);
                 let now = match d.t {
@@ -435,7 +468,7 @@ impl<'a> Joiner<'a> {
         self.timeline.problems.push(Problem { input: Some(self.input), ..p });
     }
 
-    fn finish(mut self, end: Option<Problem>) {
+    fn finish(mut self, end: Option<Problem>) -> Vec<Dump> {
         let label = self.label.clone();
         let last = self.previous.unwrap_or_default();
         let cut_off = self.open_gap.is_some() || end.is_some();
@@ -451,7 +484,10 @@ impl<'a> Joiner<'a> {
                     "the writer was cut off; record again, or take the replay as one up to this moment",
                 ),
                 _ => (
-                    format!("{n} documents are broken, the first begins here; what they carried is missing"),
+                    format!(
+                        "{} broken, the first begins here; what they carried is missing",
+                        many(u64::from(n), "document is", "documents are")
+                    ),
                     "several writers into one file, or a damaged copy: record again with one writer",
                 ),
             };
@@ -463,7 +499,10 @@ impl<'a> Joiner<'a> {
             let p = Problem::new(
                 &*label,
                 Loss::Nothing,
-                format!("times go backwards {n} times, first here; events were put in the order of their times"),
+                format!(
+                    "times go backwards {}, first here; events were put in the order of their times",
+                    many(u64::from(n), "time", "times")
+                ),
             )
             .hint("was this put together from several files? give them as they are, they are merged by time");
             self.problem(Problem { line: Some(line), ..p });
@@ -481,7 +520,8 @@ impl<'a> Joiner<'a> {
             let what = format!("{} resources came without a body (heartbeats); they change nothing", self.bodiless);
             self.problem(Problem::new(&*label, Loss::Nothing, what));
         }
-        if self.responses == 0 {
+        self.native_problems();
+        if self.responses == 0 && self.observed == 0 && self.dumps.is_empty() && !self.native.used() {
             self.problem(
                 Problem::new(&*label, Loss::Whole, "no discovery response in it")
                     .hint("expected lines like {\"t\": 1.5, \"type_url\": …, \"resources\": […]}"),
@@ -497,6 +537,26 @@ impl<'a> Joiner<'a> {
         }
         if let Some(p) = end {
             self.problem(p);
+        }
+        self.dumps
+    }
+
+    fn native_problems(&mut self) {
+        let label = self.label.clone();
+        if self.native.incomplete > 0 {
+            let n = self.native.incomplete;
+            let what = format!("{n} pushes name bodies that are not in the file, or another number than they say");
+            self.problem(
+                Problem::new(&*label, Loss::Part, what)
+                    .hint("a part of the recording is missing: give the file from its first record on"),
+            );
+            let last = self.previous.unwrap_or_default();
+            self.gap(last, last, GapReason::Truncated);
+        }
+        if self.native.unknown > 0 || self.native.newer {
+            let newer = if self.native.newer { "written by a newer meshdump; " } else { "" };
+            let what = format!("{newer}{} records are not known here and were skipped", self.native.unknown);
+            self.problem(Problem::new(&*label, Loss::Nothing, what));
         }
     }
 }

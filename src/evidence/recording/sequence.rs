@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::FixedState;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::many;
 use crate::model::envoy::Name;
 use crate::model::problem::{Loss, Problem};
 use crate::model::stream::{GapReason, Us, XdsType};
@@ -74,8 +75,10 @@ impl Sequence {
     pub(super) fn finish(self, label: &str) -> (Vec<Gap>, Vec<Problem>) {
         let mut problems = Vec::new();
         if self.duplicates > 0 {
-            let what =
-                format!("{} responses stand twice (same nonce, same content); each was taken once", self.duplicates);
+            let what = format!(
+                "{} twice (same nonce, same content); each was taken once",
+                many(u64::from(self.duplicates), "response stands", "responses stand")
+            );
             let p = Problem::new(label, Loss::Nothing, what);
             problems.push(Problem { line: Some(self.first_duplicate), ..p });
         }
@@ -91,8 +94,9 @@ impl Sequence {
             let first = best.jumps.iter().find(|j| j.to > j.from);
             let (from, to, line) = first.map_or((0, 0, 0), |j| (j.from, j.to, j.line));
             let what = format!(
-                "{missing} responses are missing at {skips} places: nonce {to} follows nonce {from} here; what they \
-                 carried is not known"
+                "{} missing at {}: nonce {to} follows nonce {from} here; what they carried is not known",
+                many(missing, "response is", "responses are"),
+                many(skips as u64, "place", "places"),
             );
             let p = Problem::new(label, Loss::Part, what)
                 .hint("record all types of the stream, or take the replay as a lower bound from here on");
@@ -104,7 +108,10 @@ impl Sequence {
             let what = if restarts * 4 > best.by_one {
                 format!("responses of several streams stand in one file: nonce {to} follows nonce {from} here")
             } else {
-                format!("the stream begins again {restarts} times, first here: nonce {to} follows nonce {from}")
+                format!(
+                    "the stream begins again {}, first here: nonce {to} follows nonce {from}",
+                    many(restarts as u64, "time", "times")
+                )
             };
             let p = Problem::new(label, Loss::Nothing, what).hint("give the streams as files of their own");
             problems.push(Problem { line: Some(line), ..p });

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 
 use super::bodies::{self, Mention};
-use super::documents::next_object;
+use super::documents::{self, next_object};
 use super::timeline::Timeline;
 use crate::evidence::config_dump::{self, ElementKind, ListField, ResourceKind, WireResource, pieces, read_piece};
 use crate::evidence::envoy_admin::{server_info, utf8};
+use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::{Item, Outline};
 use crate::evidence::json::skip::skip_space;
 use crate::input::Document;
-use crate::model::envoy::{Bootstrap, ServerInfo};
+use crate::model::envoy::{Bootstrap, Name, ServerInfo};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
-use crate::model::stream::BodyId;
+use crate::model::stream::{BodyId, Us};
 
 /// The document's bytes, as UTF-8.
 pub(super) fn bytes<'a>(document: &'a Document, timeline: &mut Timeline) -> Cow<'a, [u8]> {
@@ -110,7 +111,8 @@ pub(super) fn bootstrap(
 fn add(timeline: &mut Timeline, input: InputId, type_name: &str, text: &[u8], offset_bytes: u64) -> BodyId {
     let len_bytes = text.len() as u64;
     let mention = Mention { key: bodies::key(type_name, "", text), offset_bytes, len_bytes };
-    timeline.bodies.add(input, mention, || bodies::read(type_name, "", text, len_bytes, false))
+    let keep = timeline.keep_texts;
+    timeline.bodies.add(input, mention, || bodies::read(type_name, "", text, len_bytes, false, keep))
 }
 
 /// What a dump shows as active, without what is static: the resources themselves, out of their wrappers.
@@ -120,9 +122,10 @@ pub(super) fn base(document: &Document, input: InputId, timeline: &mut Timeline)
     timeline.problems.extend(problems);
     let mut out = Vec::new();
     for (kind, range) in found {
-        let Some((type_name, text)) = active(kind, &all[range]) else { continue };
-        let at = (text.as_ptr() as usize - all.as_ptr() as usize) as u64;
-        out.push(add(timeline, input, type_name, text, at));
+        if let Some(Active { type_name, text, .. }) = active(kind, &all[range]) {
+            let at = (text.as_ptr() as usize - all.as_ptr() as usize) as u64;
+            out.push(add(timeline, input, type_name, text, at));
+        }
     }
     if out.is_empty() {
         timeline.problems.push(
@@ -133,46 +136,58 @@ pub(super) fn base(document: &Document, input: InputId, timeline: &mut Timeline)
     out
 }
 
+/// A dynamic resource in use.
+pub(super) struct Active<'a> {
+    pub(super) type_name: &'static str,
+    /// Its JSON.
+    pub(super) text: &'a [u8],
+    /// When Envoy received it.
+    pub(super) updated: Option<Us>,
+    /// `version_info` of its wrapper.
+    pub(super) version: Name,
+}
+
 /// The resource in an entry of a dump, when it is a dynamic one in use.
-fn active(kind: ElementKind, piece: &[u8]) -> Option<(&'static str, &[u8])> {
+pub(super) fn active(kind: ElementKind, piece: &[u8]) -> Option<Active<'_>> {
     use ListField::*;
     const LISTENER: &str = "envoy.config.listener.v3.Listener";
-    let (type_name, keys) = match kind {
+    let (type_name, wrapper, keys) = match kind {
         ElementKind::Entry(DynamicListeners) => {
-            let state = get(piece, ["active_state", "activeState"])?;
-            return Some((LISTENER, get(state, ["listener", "listener"])?));
+            (LISTENER, get(piece, ["active_state", "activeState"])?, ["listener", "listener"])
         }
-        ElementKind::Entry(DynamicActiveListeners) => (LISTENER, ["listener", "listener"]),
-        ElementKind::Entry(DynamicActiveClusters) => ("envoy.config.cluster.v3.Cluster", ["cluster", "cluster"]),
+        ElementKind::Entry(DynamicActiveListeners) => (LISTENER, piece, ["listener", "listener"]),
+        ElementKind::Entry(DynamicActiveClusters) => ("envoy.config.cluster.v3.Cluster", piece, ["cluster", "cluster"]),
         ElementKind::Entry(DynamicRouteConfigs) => {
-            ("envoy.config.route.v3.RouteConfiguration", ["route_config", "routeConfig"])
+            ("envoy.config.route.v3.RouteConfiguration", piece, ["route_config", "routeConfig"])
         }
         ElementKind::Entry(DynamicEndpointConfigs) => {
-            ("envoy.config.endpoint.v3.ClusterLoadAssignment", ["endpoint_config", "endpointConfig"])
+            ("envoy.config.endpoint.v3.ClusterLoadAssignment", piece, ["endpoint_config", "endpointConfig"])
         }
         ElementKind::Entry(DynamicActiveSecrets) => {
-            ("envoy.extensions.transport_sockets.tls.v3.Secret", ["secret", "secret"])
+            ("envoy.extensions.transport_sockets.tls.v3.Secret", piece, ["secret", "secret"])
         }
-        ElementKind::Entry(EcdsFilters) => ("envoy.config.core.v3.TypedExtensionConfig", ["ecds_filter", "ecdsFilter"]),
+        ElementKind::Entry(EcdsFilters) => {
+            ("envoy.config.core.v3.TypedExtensionConfig", piece, ["ecds_filter", "ecdsFilter"])
+        }
         ElementKind::Resource(kind) => {
-            return Some((
-                match kind {
-                    ResourceKind::Listener => LISTENER,
-                    ResourceKind::Cluster => "envoy.config.cluster.v3.Cluster",
-                    ResourceKind::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
-                    ResourceKind::ClusterLoadAssignment => "envoy.config.endpoint.v3.ClusterLoadAssignment",
-                    ResourceKind::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
-                    ResourceKind::ScopedRouteConfiguration => "envoy.config.route.v3.ScopedRouteConfiguration",
-                    ResourceKind::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
-                    ResourceKind::ClusterStatus => return None,
-                },
-                piece,
-            ));
+            let type_name = match kind {
+                ResourceKind::Listener => LISTENER,
+                ResourceKind::Cluster => "envoy.config.cluster.v3.Cluster",
+                ResourceKind::RouteConfiguration => "envoy.config.route.v3.RouteConfiguration",
+                ResourceKind::ClusterLoadAssignment => "envoy.config.endpoint.v3.ClusterLoadAssignment",
+                ResourceKind::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
+                ResourceKind::ScopedRouteConfiguration => "envoy.config.route.v3.ScopedRouteConfiguration",
+                ResourceKind::ExtensionConfig => "envoy.config.core.v3.TypedExtensionConfig",
+                ResourceKind::ClusterStatus => return None,
+            };
+            return Some(Active { type_name, text: piece, updated: None, version: empty() });
         }
         _ => return None,
     };
-    let text = get(piece, keys).filter(|t| t.first() == Some(&b'{'))?;
-    Some((type_name, text))
+    let text = get(wrapper, keys).filter(|t| t.first() == Some(&b'{'))?;
+    let updated = get(wrapper, ["last_updated", "lastUpdated"]).and_then(documents::time);
+    let version = get(wrapper, ["version_info", "versionInfo"]).map(documents::text).unwrap_or_default();
+    Some(Active { type_name, text, updated, version: names::word(&version) })
 }
 
 /// Whether the head of a document is that of discovery responses, however they are strung together.

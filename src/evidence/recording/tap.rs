@@ -1,0 +1,423 @@
+//! Envoy's tap transport socket on the xDS cluster: a file of varint-delimited `TraceWrapper`s (`envoy/data/tap/v3`),
+//! inside them the bytes of one HTTP/2 connection, inside those gRPC, inside that the discovery protocol.
+//!
+//! Only DATA frames are looked at, so nothing of HPACK is needed. The time of a message is that of the segment that
+//! completed it. No length is trusted: nothing is held that has not arrived.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+
+use super::bodies;
+use super::discovery;
+use super::sequence::Sequence;
+use super::settings;
+use super::timeline::Timeline;
+use crate::evidence::protobuf::wire::{Fields, Value, varint};
+use crate::input::Document;
+use crate::model::envoy::Node;
+use crate::model::problem::{Loss, Problem};
+use crate::model::source::InputId;
+use crate::model::stream::{Event, GapReason, Push, Pushed, Us, What};
+
+/// What an HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A compressed message that inflates to more is given up.
+const MAX_MESSAGE_BYTES: u64 = 1 << 30;
+
+/// Whether `head` begins like a delimited file of socket traces.
+pub(in crate::evidence) fn is_tap(head: &[u8]) -> bool {
+    let Some((len, n)) = varint(head) else { return false };
+    let Some((0x1a | 0x22, rest)) = head.get(n..).and_then(<[u8]>::split_first) else { return false };
+    varint(rest).is_some_and(|(inner, m)| inner.checked_add(1 + m as u64) == Some(len))
+}
+
+/// One direction of a connection.
+#[derive(Default)]
+struct Direction {
+    /// Bytes of a frame that has not all arrived.
+    pending: Vec<u8>,
+    started: bool,
+    lost: bool,
+    /// Bytes of a message that has not all arrived, by HTTP/2 stream.
+    messages: HashMap<u32, Vec<u8>>,
+}
+
+/// A message with the HTTP/2 stream it came on; `None` when it cannot be inflated.
+type Message = (u32, Option<Vec<u8>>);
+
+impl Direction {
+    /// Takes bytes off the connection and gives the messages they complete.
+    fn feed(&mut self, bytes: &[u8], from_client: bool) -> Vec<Message> {
+        let mut out = Vec::new();
+        if self.lost {
+            return out;
+        }
+        self.pending.extend_from_slice(bytes);
+        let mut at = 0;
+        if from_client && !self.started {
+            if self.pending.len() < PREFACE.len() && PREFACE.starts_with(&self.pending) {
+                return out;
+            }
+            if self.pending.starts_with(PREFACE) {
+                at = PREFACE.len();
+            }
+        }
+        self.started = true;
+        while let Some(head) = self.pending.get(at..at + 9) {
+            let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+            let (kind, flags) = (head[3], head[4]);
+            let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
+            // frame types go up to 9, and a few extensions
+            if kind > 0x20 {
+                self.lost = true;
+                return out;
+            }
+            let Some(payload) = self.pending.get(at + 9..at + 9 + len) else { break };
+            at += 9 + len;
+            if kind != 0 {
+                continue;
+            }
+            let data = match (flags & 0x8 != 0, payload.split_first()) {
+                (true, Some((pad, rest))) => &rest[..rest.len().saturating_sub(usize::from(*pad))],
+                _ => payload,
+            };
+            let message = self.messages.entry(stream).or_default();
+            message.extend_from_slice(data);
+            if !take_messages(stream, message, &mut out) {
+                self.lost = true;
+                return out;
+            }
+        }
+        self.pending.drain(..at);
+        out
+    }
+}
+
+/// Takes whole gRPC messages off the front of `bytes`; false when there is something else.
+fn take_messages(stream: u32, bytes: &mut Vec<u8>, out: &mut Vec<Message>) -> bool {
+    let mut at = 0;
+    while let Some(head) = bytes.get(at..at + 5) {
+        if head[0] > 1 {
+            return false;
+        }
+        let len = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let Some(message) = bytes.get(at + 5..at + 5 + len) else { break };
+        let message = if head[0] == 1 { inflate(message) } else { Some(message.to_vec()) };
+        out.push((stream, message));
+        at += 5 + len;
+    }
+    bytes.drain(..at);
+    true
+}
+
+fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let got = flate2::read::MultiGzDecoder::new(bytes).take(MAX_MESSAGE_BYTES).read_to_end(&mut out);
+    got.is_ok().then_some(out)
+}
+
+#[derive(Default)]
+struct Connection {
+    to_client: Direction,
+    to_server: Direction,
+    /// Number in the recording and kind of each HTTP/2 stream.
+    streams: HashMap<u32, (u32, Option<bool>)>,
+    open: bool,
+    sequences: BTreeMap<u32, Sequence>,
+}
+
+/// Reads the messages of xDS streams, from wherever they were taken.
+pub(super) struct Streams<'a> {
+    pub(super) timeline: &'a mut Timeline,
+    pub(super) input: InputId,
+    /// The node of the first request that has one.
+    pub(super) node: Option<Node>,
+    next_stream: u32,
+    undecoded: u32,
+    pub(super) responses: u32,
+    bodiless: u32,
+}
+
+impl<'a> Streams<'a> {
+    pub(super) fn new(timeline: &'a mut Timeline, input: InputId) -> Self {
+        Self { timeline, input, node: None, next_stream: 0, undecoded: 0, responses: 0, bodiless: 0 }
+    }
+
+    /// A number for a new stream.
+    pub(super) fn number(&mut self) -> u32 {
+        self.next_stream += 1;
+        self.next_stream - 1
+    }
+
+    pub(super) fn event(&mut self, t: Us, stream: u32, what: What) {
+        self.timeline.events.push(Event { t, input: self.input, stream, what });
+    }
+
+    /// A request of a client; gives whether the stream is a delta one.
+    pub(super) fn request(&mut self, t: Us, stream: u32, bytes: &[u8], sequence: &mut Sequence) -> Option<bool> {
+        let Some(r) = discovery::request(bytes) else {
+            self.undecoded += 1;
+            return None;
+        };
+        if self.node.is_none() {
+            self.node = r.node.filter(|n| *n != Node::default());
+        }
+        let kind = bodies::xds_type(r.type_name.as_deref().unwrap_or(""));
+        if let Some(nonce) = r.nonce
+            && sequence.answered(kind, &nonce)
+        {
+            let what = match r.error {
+                Some(error) => What::Nack { kind, nonce, error },
+                None => What::Ack { kind, nonce },
+            };
+            self.event(t, stream, what);
+        }
+        Some(r.delta)
+    }
+
+    /// A response of the server.
+    pub(super) fn response(
+        &mut self,
+        t: Us,
+        stream: u32,
+        bytes: &[u8],
+        offset_bytes: u64,
+        delta: Option<bool>,
+        sequence: &mut Sequence,
+    ) {
+        let input = self.input;
+        let keep = self.timeline.keep_texts;
+        let bodies = &mut self.timeline.bodies;
+        let read = discovery::response(bytes, offset_bytes, delta, &mut |met| {
+            let mention = bodies::Mention { key: met.key, offset_bytes, len_bytes: met.text.len() as u64 };
+            bodies.add(input, mention, || discovery::body(met.type_name, met.given_name, met.text, keep));
+        });
+        let Some(r) = read else {
+            self.undecoded += 1;
+            return;
+        };
+        let kind = bodies::xds_type(&r.type_name);
+        self.bodiless += r.bodiless;
+        if !sequence.response(t, kind, &r.type_name, &r.nonce, r.content, 0) {
+            return;
+        }
+        self.responses += 1;
+        let bodies = &mut self.timeline.bodies;
+        let resources =
+            r.resources.into_iter().map(|(m, version)| Pushed { body: bodies.mention(input, m), version }).collect();
+        let push = Push {
+            kind,
+            type_name: r.type_name,
+            delta: r.delta,
+            version: r.version,
+            nonce: r.nonce,
+            resources,
+            removed: r.removed,
+            bytes: r.bytes,
+        };
+        self.event(t, stream, What::Push(Box::new(push)));
+    }
+
+    /// The end of a stream: what its nonces say is missing.
+    pub(super) fn end(&mut self, stream: u32, sequence: Sequence, label: &str) {
+        let (gaps, problems) = sequence.finish(label);
+        for (from, until, reason) in gaps {
+            self.event(from, stream, What::Gap { until, reason });
+        }
+        // there are no lines in a binary file
+        self.timeline.problems.extend(problems.into_iter().map(|p| Problem { line: None, ..p }));
+    }
+
+    /// The end of the input.
+    pub(super) fn finish(self, label: &str) {
+        if self.undecoded > 0 {
+            let what = format!("{} messages are not of the discovery protocol; they were skipped", self.undecoded);
+            self.timeline.problems.push(Problem::new(label, Loss::Nothing, what));
+        }
+        if self.bodiless > 0 {
+            let what = format!("{} resources came without a body (heartbeats); they change nothing", self.bodiless);
+            self.timeline.problems.push(Problem::new(label, Loss::Nothing, what));
+        }
+        if self.timeline.node.is_none() {
+            self.timeline.node = self.node;
+        }
+    }
+}
+
+/// What stands in one `SocketEvent`.
+struct Segment<'a> {
+    t: Us,
+    read: Option<&'a [u8]>,
+    write: Option<&'a [u8]>,
+    closed: bool,
+    truncated: bool,
+}
+
+pub(super) fn timestamp(bytes: &[u8]) -> Us {
+    let (mut seconds, mut nanos) = (0_i64, 0_i64);
+    for (number, value) in Fields::new(bytes) {
+        match number {
+            1 => seconds = value.number() as i64,
+            2 => nanos = value.number() as i64,
+            _ => {}
+        }
+    }
+    Us(seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000))
+}
+
+/// `Body`: its bytes, and whether the limit cut them.
+fn body(event: &[u8]) -> (&[u8], bool) {
+    let data = Fields::new(event).find(|(n, _)| *n == 1).map_or(&[][..], |(_, v)| v.bytes());
+    let (mut bytes, mut truncated) = (&[][..], false);
+    for (number, value) in Fields::new(data) {
+        match number {
+            1 | 2 => bytes = value.bytes(),
+            3 => truncated = value.number() != 0,
+            _ => {}
+        }
+    }
+    (bytes, truncated)
+}
+
+fn segment(bytes: &[u8]) -> Segment<'_> {
+    let mut out = Segment { t: Us(0), read: None, write: None, closed: false, truncated: false };
+    for (number, value) in Fields::new(bytes) {
+        match number {
+            1 => out.t = timestamp(value.bytes()),
+            2 | 3 => {
+                let (data, truncated) = body(value.bytes());
+                out.truncated |= truncated;
+                *(if number == 2 { &mut out.read } else { &mut out.write }) = Some(data);
+            }
+            4 => out.closed = true,
+            _ => {}
+        }
+    }
+    out
+}
+
+/// The trace id and events of a `TraceWrapper`.
+fn events(wrapper: &[u8]) -> (u64, Vec<&[u8]>, bool) {
+    let (mut id, mut out, mut truncated) = (0, Vec::new(), false);
+    for (number, value) in Fields::new(wrapper) {
+        let buffered = match number {
+            3 => true,
+            4 => false,
+            _ => continue,
+        };
+        for (number, value) in Fields::new(value.bytes()) {
+            match (number, value) {
+                (1, v) => id = v.number(),
+                (3, Value::Bytes(event)) => out.push(event),
+                (4 | 5, Value::Varint(v)) if buffered => truncated |= v != 0,
+                (4, Value::Bytes(list)) => {
+                    out.extend(Fields::new(list).filter(|(n, _)| *n == 1).map(|(_, v)| v.bytes()));
+                }
+                _ => {}
+            }
+        }
+    }
+    (id, out, truncated)
+}
+
+/// Reads the tap in `document` into `timeline`.
+pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline) {
+    let bytes = settings::bytes(document, timeline);
+    let label = document.label();
+    let (mut at, mut cut, mut segments) = (0, 0_u32, 0_u32);
+    let mut connections: BTreeMap<u64, Connection> = BTreeMap::new();
+    let mut last = None;
+    let mut tail = None;
+    let events_before = timeline.events.len();
+    let mut streams = Streams::new(timeline, input);
+    let mut lost = None;
+    while at < bytes.len() {
+        let record = varint(&bytes[at..]).and_then(|(len, n)| {
+            let end = (at + n).checked_add(usize::try_from(len).ok()?)?;
+            Some((at + n, bytes.get(at + n..end)?))
+        });
+        let Some((start, wrapper)) = record else {
+            tail = Some(at);
+            break;
+        };
+        let (id, found, truncated) = events(wrapper);
+        cut += u32::from(truncated);
+        let c = connections.entry(id).or_default();
+        for event in found {
+            let s = segment(event);
+            segments += 1;
+            cut += u32::from(s.truncated);
+            if s.t != Us(0) {
+                last = Some(last.map_or(s.t, |l: Us| l.max(s.t)));
+            }
+            if !std::mem::replace(&mut c.open, true) {
+                streams.event(s.t, 0, What::Connection(true));
+            }
+            if cut > 0 {
+                continue;
+            }
+            for (data, from_client) in [(s.write, true), (s.read, false)] {
+                let Some(data) = data else { continue };
+                let direction = if from_client { &mut c.to_server } else { &mut c.to_client };
+                for (h2, message) in direction.feed(data, from_client) {
+                    let (stream, delta) = *c.streams.entry(h2).or_insert_with(|| (streams.number(), None));
+                    let sequence = c.sequences.entry(stream).or_default();
+                    let Some(message) = message else {
+                        streams.undecoded += 1;
+                        continue;
+                    };
+                    if from_client {
+                        let told = streams.request(s.t, stream, &message, sequence);
+                        c.streams.insert(h2, (stream, delta.or(told)));
+                    } else {
+                        streams.response(s.t, stream, &message, start as u64, delta, sequence);
+                    }
+                }
+                if direction.lost && lost.is_none() {
+                    lost = Some((s.t, start));
+                }
+            }
+            if s.closed {
+                streams.event(s.t, 0, What::Connection(false));
+            }
+        }
+        at = start + wrapper.len();
+    }
+    for c in connections.into_values() {
+        for (stream, sequence) in c.sequences {
+            streams.end(stream, sequence, label);
+        }
+    }
+    let last = last.unwrap_or_default();
+    if cut > 0 {
+        // what survives of a cut tap would look like a quiet control plane
+        streams.timeline.events.truncate(events_before);
+        streams.timeline.problems.push(
+            Problem::new(label, Loss::Whole, format!("the tap cut {cut} of {segments} segments: responses are missing, so it is not read"))
+                .hint("set max_buffered_rx_bytes and max_buffered_tx_bytes of the tap's output_config to 2147483647 (the default is 1024 bytes per segment) and record again"),
+        );
+        return;
+    }
+    if let Some(at) = tail {
+        streams.event(last, 0, What::Gap { until: last, reason: GapReason::Truncated });
+        streams.timeline.problems.push(
+            Problem::new(label, Loss::Nothing, "tail truncated: the last record of the tap is not whole")
+                .at(at as u64)
+                .hint("Envoy writes the file through a buffer; stop it before copying the file"),
+        );
+    }
+    if let Some((t, at)) = lost {
+        streams.event(t, 0, What::Gap { until: last, reason: GapReason::Truncated });
+        streams.timeline.problems.push(
+            Problem::new(label, Loss::Part, "the bytes of the connection are not HTTP/2 with gRPC from here on")
+                .at(at as u64)
+                .hint("put the tap on the cluster of the xDS server, around its transport socket"),
+        );
+    }
+    if streams.responses == 0 {
+        let p = Problem::new(label, Loss::Whole, "no discovery response in this tap")
+            .hint("put the tap on the cluster that the xDS server is reached by");
+        streams.timeline.problems.push(p);
+    }
+    streams.finish(label);
+}
