@@ -430,7 +430,7 @@ impl<'p> Machine<'p> {
 
     fn push(&mut self, push: &StepPush) {
         self.push_number += 1;
-        self.last_push = Some(self.step);
+        let before = self.amount().bytes();
         self.effect = Effect { step: self.step, resources: push.resources.len() as u32, ..Effect::default() };
         match push.kind {
             XdsType::Listener => self.lds(push),
@@ -439,6 +439,9 @@ impl<'p> Machine<'p> {
         }
         if self.effect.rejected > 0 {
             self.counters.updates_rejected += 1;
+        }
+        if self.amount().bytes() > before {
+            self.last_push = Some(self.step);
         }
         // the response, its resources decoded all at once, and copies of those that changed
         let changed = self.effect.added + self.effect.modified_full + self.effect.modified_in_place;
