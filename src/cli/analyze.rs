@@ -21,7 +21,7 @@ pub(super) struct InputArgs {
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
-    read: ReadArgs,
+    pub(super) read: ReadArgs,
 }
 
 /// Within which limits to read.
@@ -39,7 +39,7 @@ pub(super) struct ReadArgs {
 }
 
 impl InputArgs {
-    fn load(&self, output: &OutputArgs) -> Loaded {
+    pub(super) fn load(&self, output: &OutputArgs) -> Loaded {
         self.read.load(&self.inputs, output).1
     }
 }

@@ -11,6 +11,8 @@ mod progress;
 mod replay;
 mod report;
 mod tool;
+mod whatif;
+mod whatif_scope;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -95,6 +97,8 @@ enum Command {
         /// The code, as in MD302; lists all codes when left out
         code: Option<String>,
     },
+    /// The same evidence under another setting: what each workload sees, what a narrower scope saves
+    Whatif(whatif::WhatifArgs),
     /// Where the memory of a node's BPF maps went, from `bpftool -j`
     Bpf(bpf::BpfArgs),
     /// Saved JSON reports as HTML, Markdown and other formats
@@ -172,6 +176,7 @@ fn run(wanted: &Command, args: &[OsString]) -> Result<Exit, Failure> {
         Command::Analyze(args) => analyze::run(args),
         Command::Ls(args) => analyze::ls(args),
         Command::Explain { code } => tool::explain(code.as_deref()),
+        Command::Whatif(args) => whatif::run(args),
         Command::Bpf(args) => bpf::run(args),
         Command::Report(args) => report::run(args),
         Command::Generate(args) => generate::run(args),

@@ -13,6 +13,7 @@ pub mod kubernetes;
 pub mod owners;
 pub mod replay;
 mod rules;
+pub mod scope;
 mod similarity;
 pub mod treemap;
 

@@ -13,6 +13,7 @@ mod markdown;
 mod openmetrics;
 pub mod replay;
 mod rows;
+pub mod scope;
 mod stacks;
 pub mod text;
 mod trace;

@@ -1,3 +1,7 @@
 //! What each workload of a mesh sees of it, by Istio's rules, from the objects of the cluster alone.
 
+pub mod dress;
+pub mod mesh;
+pub mod trim;
+pub mod view;
 pub mod workloads;

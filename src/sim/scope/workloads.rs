@@ -28,6 +28,10 @@ pub struct Workload<'a> {
     pub limit_bytes: Option<u64>,
     /// Worker threads, where they are configured.
     pub concurrency: Option<u32>,
+    /// Its Envoy is Istio's, so istiod decides what it holds.
+    pub istio: bool,
+    /// An agent runs beside its Envoy.
+    pub agent: bool,
 }
 
 /// Whether a pod runs, as far as its phase tells.
@@ -76,6 +80,8 @@ pub fn workloads(k: &Kubernetes) -> Vec<Workload<'_>> {
             inferred: false,
             limit_bytes: None,
             concurrency: None,
+            istio: false,
+            agent: false,
         });
         w.replicas += 1;
         w.pods.push(pod);
@@ -83,6 +89,8 @@ pub fn workloads(k: &Kubernetes) -> Vec<Workload<'_>> {
             w.role = w.role.or(Some(proxy.role));
             w.limit_bytes = w.limit_bytes.or(proxy.limit_bytes).or(pod.limit_bytes);
             w.concurrency = w.concurrency.or(proxy.concurrency);
+            w.istio |= &*proxy.name == "istio-proxy";
+            w.agent |= proxy.agent;
         }
     }
     let have_pods = !k.pods.is_empty();
@@ -100,6 +108,8 @@ pub fn workloads(k: &Kubernetes) -> Vec<Workload<'_>> {
             inferred: injected,
             limit_bytes: None,
             concurrency: None,
+            istio: injected,
+            agent: injected,
         });
     }
     // an old ReplicaSet without pods is no workload

@@ -1,0 +1,258 @@
+//! `whatif scope` end to end: what proxies see against real dumps, scopes, growth, the bill.
+
+mod common;
+
+use common::Bench;
+use serde_json::{Value, json};
+
+fn scope(bench: &Bench, args: &[&str]) -> (i32, Value, String) {
+    let mut all = vec!["whatif", "scope"];
+    all.extend(args);
+    all.extend(["-o", "json"]);
+    let run = bench.run(&all);
+    let report = if run.stdout.is_empty() { Value::Null } else { run.json() };
+    (run.code, report, run.stderr)
+}
+
+fn service(namespace: &str, name: &str, ip: &str, ports: &[(&str, u16)], labels: &Value) -> Value {
+    let ports: Vec<Value> = ports.iter().map(|(name, port)| json!({"name": name, "port": port})).collect();
+    json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"clusterIP": ip, "ports": ports, "selector": {"app": name}}})
+}
+
+fn pod(namespace: &str, name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("{name}-1"), "namespace": namespace, "labels": {"app": name},
+            "ownerReferences": [{"kind": "StatefulSet", "name": name, "controller": true}]},
+        "spec": {"containers": [{"name": "app"}, {"name": "istio-proxy", "args": ["proxy", "sidecar"]}]},
+        "status": {"phase": "Running"}})
+}
+
+fn list(items: Vec<Value>) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+/// Three namespaces with a few services each.
+fn mesh() -> Vec<Value> {
+    let none = json!({});
+    vec![
+        service("shop", "cart", "10.0.0.1", &[("http", 80)], &none),
+        service("shop", "db", "10.0.0.2", &[("tcp-db", 5432)], &none),
+        service("other", "a", "10.0.0.3", &[("http", 80), ("metrics", 9100)], &none),
+        service("other", "b", "10.0.0.4", &[("http", 8080)], &none),
+        service("istio-system", "istiod", "10.0.0.5", &[("grpc-xds", 15010)], &none),
+        pod("shop", "cart"),
+        pod("other", "a"),
+    ]
+}
+
+/// A Knative Service with revisions, as Knative 1.11 makes their Services.
+fn knative(revisions: usize) -> Vec<Value> {
+    let mut out = Vec::new();
+    for i in 1..=revisions {
+        let name = format!("hello-{i:05}");
+        let labels = json!({"serving.knative.dev/revision": name, "serving.knative.dev/service": "hello"});
+        out.push(service("default", &name, &format!("10.96.{i}.1"), &[("http", 80), ("https", 443)], &labels));
+        let private = [
+            ("http", 80),
+            ("https", 443),
+            ("http-autometric", 9090),
+            ("http-usermetric", 9091),
+            ("http-queueadm", 8022),
+            ("http-istio", 8012),
+        ];
+        out.push(service("default", &format!("{name}-private"), &format!("10.96.{i}.2"), &private, &labels));
+        out.push(json!({"apiVersion": "serving.knative.dev/v1", "kind": "Revision",
+            "metadata": {"name": name, "namespace": "default", "labels": {"serving.knative.dev/service": "hello"}}}));
+    }
+    let latest = format!("hello-{revisions:05}");
+    out.push(json!({"apiVersion": "serving.knative.dev/v1", "kind": "Service",
+        "metadata": {"name": "hello", "namespace": "default"},
+        "status": {"latestReadyRevisionName": latest, "traffic": [{"revisionName": latest, "percent": 100}]}}));
+    out
+}
+
+#[test]
+fn what_a_sidecar_sees_and_what_its_namespace_alone_would_save() {
+    let bench = Bench::new();
+    bench.put("mesh.json", list(mesh()));
+    let (code, report, stderr) = scope(&bench, &["mesh.json", "--scope", "own-namespace"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let rows = report["workloads"].as_array().unwrap();
+    let cart = rows.iter().find(|r| r["name"] == "cart").unwrap();
+    // 6 ports; wildcard listeners for 80, 8080 and 15010, one address each for db and the port that is not declared
+    let counts = &cart["before"]["counts"];
+    assert_eq!((&counts["outbound_clusters"], &counts["listeners"]), (&json!(6), &json!(2 + 2 + 5)));
+    // tables: 80, 8080, 15010 and one for a:9100; hosts: cart, a; b; istiod; a:9100, and three catch-alls
+    assert_eq!((&counts["route_configs"], &counts["virtual_hosts"]), (&json!(4), &json!(8)));
+    // out: a (two ports) and b, with the listener of 8080, the one of a:9100 and their tables
+    assert_eq!(
+        cart["out"],
+        json!({"clusters": 3, "listeners": 2, "filter_chains": 4, "route_configs": 2, "virtual_hosts": 4, "endpoints": 0})
+    );
+    assert!(cart["saved_bytes"].as_u64().unwrap() > 50_000, "{cart}");
+    let manifests: Vec<&str> =
+        report["manifests"].as_array().unwrap().iter().map(|m| m["yaml"].as_str().unwrap()).collect();
+    assert_eq!(manifests.len(), 2);
+    // what it prints is what it reads
+    let yaml = bench.run(&["whatif", "scope", "mesh.json", "--scope", "own-namespace", "--emit-yaml"]);
+    yaml.ends(0, "");
+    assert_eq!(yaml.stdout, manifests.join("---\n"));
+    bench.put("scope.yaml", &yaml.stdout);
+    let (_, again, _) = scope(&bench, &["mesh.json", "--sidecar", "scope.yaml"]);
+    for row in again["workloads"].as_array().unwrap() {
+        let same = rows.iter().find(|r| r["name"] == row["name"]).unwrap();
+        assert_eq!((&row["out"], &row["after"]), (&same["out"], &same["after"]));
+    }
+    // and once it is applied, the rules give what was promised
+    let mut applied = mesh();
+    applied.push(json!({"apiVersion": "networking.istio.io/v1beta1", "kind": "Sidecar",
+        "metadata": {"name": "default", "namespace": "shop"}, "spec": {"egress": [{"hosts": ["./*", "istio-system/*"]}]}}));
+    bench.put("applied.json", list(applied));
+    let (_, after, _) = scope(&bench, &["applied.json"]);
+    let row = after["workloads"].as_array().unwrap().iter().find(|r| r["name"] == "cart").unwrap();
+    assert_eq!((&row["before"]["counts"], &row["sidecar"]), (&cart["after"]["counts"], &json!("shop/default")));
+}
+
+#[test]
+fn what_would_break_is_named() {
+    let bench = Bench::new();
+    let mut items = mesh();
+    items.push(json!({"apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService",
+        "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"hosts": ["cart"], "http": [{"route": [{"destination": {"host": "a.other.svc.cluster.local"}}]}]}}));
+    items.push(json!({"apiVersion": "networking.istio.io/v1beta1", "kind": "ServiceEntry",
+        "metadata": {"name": "pay", "namespace": "other"},
+        "spec": {"hosts": ["pay.example.com"], "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}], "resolution": "DNS"}}));
+    bench.put("mesh.json", list(items));
+    let (_, report, _) = scope(&bench, &["mesh.json", "--scope", "own-namespace"]);
+    let breaks: Vec<(&str, &str, &str)> = report["breaks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| (b["kind"].as_str().unwrap(), b["workload"].as_str().unwrap(), b["name"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        breaks,
+        [("service_entry", "shop/cart", "other/pay"), ("virtual_service", "shop/cart", "shop/cart")],
+        "{report}"
+    );
+}
+
+#[test]
+fn another_export_to() {
+    let bench = Bench::new();
+    bench.put("mesh.json", list(mesh()));
+    let (_, report, _) = scope(&bench, &["mesh.json", "--export-to", "other/*=."]);
+    let rows = report["workloads"].as_array().unwrap();
+    let out = |name: &str| rows.iter().find(|r| r["name"] == name).unwrap()["out"]["clusters"].clone();
+    assert_eq!((out("cart"), out("a")), (json!(3), json!(0)));
+    assert_eq!(report["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn knative_revisions() {
+    let bench = Bench::new();
+    bench.put("five.json", list(knative(5)));
+    let (code, report, stderr) = scope(&bench, &["five.json", "--grow", "revisions=200..1600:200", "--limit", "1Gi"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let k = &report["knative"];
+    assert_eq!(
+        (&k["revisions"], &k["services_per_revision"], &k["clusters_per_revision"]),
+        (&json!(5), &json!(2.0), &json!(8.0))
+    );
+    let inactive: Vec<&str> = k["inactive"].as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap()).collect();
+    assert_eq!(inactive, ["hello-00001", "hello-00002", "hello-00003", "hello-00004"]);
+    let unit = &report["growth"]["units"][0];
+    assert_eq!(
+        (&unit["unit"], &unit["clusters"], &unit["listeners"], &unit["virtual_hosts"]),
+        (&json!("revision"), &json!(8.0), &json!(2.0), &json!(6.0))
+    );
+    // the blog of seed 003: 150 MiB per 200 revisions, out of 1 GiB between 1,200 and 1,400
+    let per_200 = |key: &str| unit["resident"][key].as_f64().unwrap() * 200.0 / 1_048_576.0;
+    assert!(per_200("low") < 150.0 && per_200("high") > 150.0, "{unit}");
+    assert!((per_200("bytes") / 150.0 - 1.0).abs() < 0.2, "{unit}");
+    let at = unit["limit_at"]["count"].as_u64().unwrap();
+    assert!((1200..=1400).contains(&at), "{unit}");
+    let points = report["growth"]["points"].as_array().unwrap();
+    assert_eq!((points.len(), &points[0]["count"], &points[7]["limit"]), (8, &json!(200), &json!("when_churned")));
+    // a scope that hides them from other namespaces takes all of them out
+    let mut items = knative(5);
+    items.push(service("shop", "cart", "10.0.0.1", &[("http", 80)], &json!({})));
+    items.push(pod("shop", "cart"));
+    bench.put("both.json", list(items));
+    let (_, report, _) = scope(&bench, &["both.json", "--scope", "own-namespace"]);
+    assert_eq!(report["workloads"][0]["out"]["clusters"], json!(40));
+}
+
+#[test]
+fn an_export_without_the_needed_kinds_says_what_to_run() {
+    let bench = Bench::new();
+    bench.put("nodes.json", list(vec![json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})]));
+    let (code, _, stderr) = scope(&bench, &["nodes.json"]);
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("`kubectl get services -A -o json`") && stderr.contains("`kubectl get pods -A -o json`"),
+        "{stderr}"
+    );
+    bench
+        .put("no-sidecar.yaml", "kind: Namespace\napiVersion: v1\nmetadata:\n  name: x\n")
+        .put("mesh.json", list(mesh()));
+    let (code, _, stderr) = scope(&bench, &["mesh.json", "--sidecar", "no-sidecar.yaml"]);
+    assert_eq!((code, stderr.as_str()), (3, "error: no-sidecar.yaml: no Sidecar of networking.istio.io in it\n"));
+}
+
+#[test]
+fn the_bill_of_the_overhead_paper() {
+    // seed 004: 6, 6 and 3 sidecars; the application's idle memory in MB, and what the mesh added per sidecar
+    let bench = Bench::new();
+    let names = ["productpage", "details", "ratings", "reviews-v1", "reviews-v2", "reviews-v3"];
+    for (pods, app, each) in [(6, "423.2M", 43.4), (6, "354.9M", 42.7), (3, "100.8M", 44.3)] {
+        let mut items: Vec<Value> = names[..pods].iter().map(|n| pod("default", n)).collect();
+        for (i, n) in ["productpage", "details", "ratings", "reviews"].iter().enumerate() {
+            items.push(service("default", n, &format!("10.0.0.{i}"), &[("http", 9080)], &json!({})));
+        }
+        items.push(service(
+            "istio-system",
+            "istiod",
+            "10.0.1.1",
+            &[("grpc-xds", 15010), ("https-dns", 15012), ("https-webhook", 443), ("http-monitoring", 15014)],
+            &json!({}),
+        ));
+        items.push(service(
+            "istio-system",
+            "istio-ingressgateway",
+            "10.0.1.2",
+            &[("status-port", 15021), ("http2", 80), ("https", 443)],
+            &json!({}),
+        ));
+        items.push(service("kube-system", "kube-dns", "10.0.1.3", &[("dns-tcp", 53), ("metrics", 9153)], &json!({})));
+        items.push(service("default", "kubernetes", "10.0.1.4", &[("https", 443)], &json!({})));
+        bench.put("bookinfo.json", list(items));
+        let (_, report, _) = scope(&bench, &["bookinfo.json", "--app-memory", app]);
+        let sidecars = &report["bill"]["sidecars"];
+        assert_eq!(sidecars["proxies"], json!(pods));
+        let predicted = sidecars["each"]["bytes"].as_f64().unwrap() / 1e6;
+        assert!((predicted / each - 1.0).abs() < 0.15, "{predicted} against {each}");
+        assert!(report["bill"]["adds_percent"].as_f64().unwrap() > 50.0);
+    }
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+fn the_rules_give_what_istio_sent() {
+    let Ok(corpus) = std::env::var("MESHDUMP_CORPUS") else {
+        eprintln!("skipped: MESHDUMP_CORPUS is not set");
+        return;
+    };
+    let bench = Bench::new();
+    let report = format!("{corpus}/bug_report/istio-2023-09_1.20-dev/bug-report");
+    let (code, report, _) = scope(&bench, &[&report]);
+    assert_eq!(code, 0);
+    let rows = report["workloads"].as_array().unwrap();
+    assert_eq!(rows.len(), 17);
+    for row in rows {
+        assert_eq!((&row["compared"], &row["differences"]), (&json!(true), &json!([])), "{row}");
+    }
+}
