@@ -1,6 +1,8 @@
 //! What an operator can change, and what it saves: the proxy's model is changed as the configuration would be, and
 //! priced again. No saving has a formula of its own.
 
+use std::sync::Arc;
+
 use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::{Priced, Settings, price};
@@ -11,7 +13,6 @@ use crate::model::envoy::{
 };
 use crate::model::source::Span;
 use crate::model::weight::Weight;
-use std::sync::Arc;
 
 /// Hosts per cluster that endpoint subsetting leaves.
 const SUBSET_HOSTS: u32 = 32;
@@ -197,7 +198,7 @@ fn fewer_stats(proxy: &Proxy, _: &mut Settings) -> Option<Proxy> {
     if stats.reject_all || stats.inclusion.is_some() {
         return None;
     }
-    // Istio 1.28, pkg/bootstrap/config.go: requiredEnvoyStatsMatcherInclusionPrefixes
+    // the prefixes that sidecars of Istio start with; those of its own extensions match no name that is priced
     let kept = ["cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "wasm"];
     let mut out = proxy.clone();
     let stats = &mut out.bootstrap.as_mut()?.stats;
