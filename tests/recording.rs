@@ -558,3 +558,154 @@ fn agree(tap: &Path, log: &Path) {
     assert_eq!(answers(&both.recording), answers(&sent.recording));
     assert!(both.recording.events.iter().any(|e| matches!(e.what, What::Drain { .. })));
 }
+
+/// Our own capture, made by `a_live_envoy_records_itself`.
+#[test]
+fn tap_and_log_of_our_own_capture_agree() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/recordings/sotw");
+    agree(&folder.join("tap.pb_length_delimited.gz"), &folder.join("envoy.log.gz"));
+    what_the_script_did(&folder.join("tap.pb_length_delimited.gz"), &folder.join("envoy.log.gz"));
+}
+
+/// What the log of the script in [`a_live_envoy_records_itself`] must tell.
+fn what_the_script_did(tap: &Path, log: &Path) {
+    use meshdump::model::stream::{Applied, DrainPhase};
+    let r = read(&documents(&[tap, log]), &Options::default()).recording;
+    let mut applied = Vec::new();
+    let mut drains = Vec::new();
+    for e in &r.events {
+        match &e.what {
+            What::Applied { kind: XdsType::Listener, name, how, .. } => applied.push((name.to_string(), *how)),
+            What::Drain { name, chains, phase, .. } => drains.push((name.to_string(), *chains, *phase)),
+            _ => {}
+        }
+    }
+    let l = |n: &str, how| (n.to_owned(), how);
+    assert_eq!(
+        applied,
+        [
+            l("l0", Applied::Added),
+            l("l0", Applied::InPlace),
+            l("l0", Applied::Full),
+            l("l0", Applied::Skipped),
+            l("l0", Applied::Skipped),
+            l("l1", Applied::Added),
+            l("l1", Applied::Removed),
+            l("l0", Applied::Skipped),
+            l("l0", Applied::Skipped),
+            l("l2", Applied::Rejected),
+        ]
+    );
+    drains.sort_by_key(|d| (d.1, d.2, d.0.clone()));
+    let d = |n: &str, chains, phase| (n.to_owned(), chains, phase);
+    assert_eq!(
+        drains,
+        [
+            d("l0", None, DrainPhase::Begin),
+            d("l1", None, DrainPhase::Begin),
+            d("l0", None, DrainPhase::End),
+            d("l1", None, DrainPhase::End),
+            d("l0", Some(1), DrainPhase::Begin),
+            d("l0", Some(1), DrainPhase::End),
+        ]
+    );
+    let nacks = r.events.iter().filter(|e| matches!(e.what, What::Nack { .. })).count();
+    assert_eq!(nacks, 1);
+    assert!(r.bodies.iter().filter(|b| b.invalid.is_some()).all(|b| &*b.name == "l2"), "only l2 is refused");
+}
+
+/// Drives a live Envoy (`MESHDUMP_ENVOY`) through a script, with a tap on its ADS cluster and its log at debug: both
+/// tell the same. With `MESHDUMP_CAPTURE=FOLDER` the two files are kept there.
+#[test]
+fn a_live_envoy_records_itself() {
+    use meshdump::lab::types::{CLUSTER, LISTENER};
+    use meshdump::lab::{Ads, EnvoyProcess, Launch, bootstrap};
+    use serde_json::json;
+    use std::time::Duration;
+
+    let Some(binary) = std::env::var_os("MESHDUMP_ENVOY").map(PathBuf::from) else {
+        assert!(std::env::var_os("CI").is_none(), "CI must have an Envoy: set MESHDUMP_ENVOY");
+        println!("skipped: MESHDUMP_ENVOY is not set");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let ads = Ads::start().expect("a server");
+    let mut config = bootstrap(ads.port(), false);
+    config["dynamic_resources"]["ads_config"]["set_node_on_first_message_only"] = json!(true);
+    config["static_resources"]["clusters"][0]["transport_socket"] = json!({
+        "name": "envoy.transport_sockets.tap",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tap.v3.Tap",
+            "common_config": {"static_config": {"match": {"any_match": true}, "output_config": {
+                "streaming": true, "max_buffered_rx_bytes": 2_147_483_647_u32, "max_buffered_tx_bytes": 2_147_483_647_u32,
+                "sinks": [{"format": "PROTO_BINARY_LENGTH_DELIMITED", "file_per_tap": {"path_prefix": at("tap")}}]}}},
+            "transport_socket": {"name": "raw", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}}});
+    let arguments = ["--component-log-level", "config:debug,upstream:debug", "--drain-time-s", "1", "--log-path"];
+    let arguments = arguments.iter().map(|a| (*a).to_owned()).chain([at("log")]).collect();
+    let chain = |name: &str, sni: &str, prefix: &str| {
+        json!({"name": name, "filter_chain_match": {"server_names": [sni]}, "filters": [{"name": "tcp", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": prefix, "cluster": "c0"}}]})
+    };
+    let listener = |name: &str, chains: Vec<serde_json::Value>, extra: serde_json::Value| {
+        let mut l = json!({"@type": LISTENER, "name": name, "bind_to_port": false,
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1000 + u32::from(name.as_bytes()[1])}},
+            "listener_filters": [{"name": "tls", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"}}],
+            "filter_chains": chains});
+        if let (Some(l), Some(extra)) = (l.as_object_mut(), extra.as_object()) {
+            l.extend(extra.clone());
+        }
+        l
+    };
+    let metadata = json!({"metadata": {"filter_metadata": {"x": {"a": 1}}}});
+    let base = || vec![chain("a", "a.x", "one"), chain("b", "b.x", "one")];
+    let changed = || vec![chain("a", "a.x", "one"), chain("b", "b.x", "two")];
+    let cluster = json!({"@type": CLUSTER, "name": "c0", "type": "STATIC", "connect_timeout": "1s"});
+    ads.set(CLUSTER, &[cluster]).expect("a cluster");
+    ads.set(LISTENER, &[listener("l0", base(), json!({}))]).expect("a listener");
+    let launch = Launch { binary, workers: 1, bootstrap: config, arguments };
+    let envoy = EnvoyProcess::start(&launch).expect("an Envoy");
+    let pause = || {
+        std::thread::sleep(Duration::from_millis(700));
+        assert!(ads.all_answered());
+    };
+    pause();
+    let l0 = || listener("l0", changed(), metadata.clone());
+    let l1 = || listener("l1", base(), json!({}));
+    let bad = || listener("l2", vec![chain("a", "a.x", "one"), chain("b", "a.x", "one")], json!({}));
+    for state in [
+        vec![listener("l0", changed(), json!({}))],
+        vec![l0()],
+        vec![l0()],
+        vec![l0(), l1()],
+        vec![l0()],
+        vec![l0(), bad()],
+    ] {
+        // the version moves with every push, also when nothing else does
+        ads.set(LISTENER, &state).expect("listeners");
+        pause();
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    // both files are buffered: only an Envoy that ends by itself writes them whole
+    let _ = envoy.post("/quitquitquit");
+    std::thread::sleep(Duration::from_millis(1000));
+    drop(envoy);
+    let tap = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|e| e.expect("an entry").path())
+        .find(|p| p.extension().is_some_and(|e| e == "pb_length_delimited"))
+        .expect("a tap");
+    let log = folder.path().join("log");
+    if let Some(keep) = std::env::var_os("MESHDUMP_CAPTURE").map(PathBuf::from) {
+        for (from, to) in [(&tap, "tap.pb_length_delimited.gz"), (&log, "envoy.log.gz")] {
+            let mut gz = flate2::GzBuilder::new().write(Vec::new(), flate2::Compression::best());
+            gz.write_all(&std::fs::read(from).expect("a file")).expect("a buffer");
+            std::fs::write(keep.join(to), gz.finish().expect("a buffer")).expect("the capture");
+        }
+    }
+    agree(&tap, &log);
+    what_the_script_did(&tap, &log);
+}
