@@ -146,6 +146,9 @@ struct Slot {
     is_static: bool,
 }
 
+/// Memory that is held for less than this counts for the resident curve and the limit, not for the settled peak.
+const SETTLED: Us = Us(100_000);
+
 const EMPTY: Slot = Slot { active: NONE, warming: NONE, is_static: false };
 
 /// How often something flapped, and the first two bodies.
@@ -210,6 +213,8 @@ pub(super) struct Machine<'p> {
     timeline: Vec<Row>,
     effects: Vec<Effect>,
     peak: Option<(Row, Option<u32>)>,
+    /// The moment before this one, not judged yet.
+    before: Option<(Row, Option<u32>, Amount)>,
     peak_ledger: Amount,
     drains: Vec<Drain>,
     drains_total: u64,
@@ -274,6 +279,7 @@ impl<'p> Machine<'p> {
             timeline: Vec::new(),
             effects: Vec::new(),
             peak: None,
+            before: None,
             peak_ledger: Default::default(),
             drains: Vec::new(),
             drains_total: 0,
@@ -412,12 +418,24 @@ impl<'p> Machine<'p> {
         if self.over_limit.is_none() && self.settings.limit.is_some_and(|limit| self.row.resident > limit) {
             self.over_limit = Some(self.now);
         }
-        if self.peak.is_none_or(|(p, _)| self.row.allocated > p.allocated) {
-            self.peak = Some((self.row, self.last_push));
-            self.peak_ledger = amount;
+        let now = (self.row, self.last_push, amount);
+        if let Some(before) = self.before.filter(|b| !b.0.same_state(&self.row)) {
+            // what does not last is nothing that `/memory` settles at
+            let short = self.now.0 - before.0.t.0 < SETTLED.0 && self.row.allocated < before.0.allocated;
+            self.raise(if short { now } else { before });
+            self.before = Some(now);
+        } else if self.before.is_none() {
+            self.before = Some(now);
         }
         if self.settings.detail && self.timeline.last().is_none_or(|last| !last.same_state(&self.row)) {
             self.timeline.push(self.row);
+        }
+    }
+
+    fn raise(&mut self, (row, step, amount): (Row, Option<u32>, Amount)) {
+        if self.peak.is_none_or(|(p, _)| row.allocated > p.allocated) {
+            self.peak = Some((row, step));
+            self.peak_ledger = amount;
         }
     }
 
@@ -1423,14 +1441,16 @@ impl<'p> Machine<'p> {
     fn finish(mut self) -> Run {
         let at_end = self.row;
         let counters = self.counters;
-        let (t, peak_before) = (self.now, self.peak);
-        let peak_amount = self.peak_ledger;
+        let t = self.now;
         let (listeners, tables) = if self.settings.detail { self.views() } else { Default::default() };
         let restarted = self.restarted();
         self.pass(Us(i64::MAX));
         self.settle();
-        let (row, step) = self.peak.or(peak_before).unwrap_or_default();
-        let peak_amount = if self.peak == peak_before { peak_amount } else { self.peak_ledger };
+        if let Some(last) = self.before {
+            self.raise(last);
+        }
+        let (row, step) = self.peak.unwrap_or_default();
+        let peak_amount = self.peak_ledger;
         let mut leaked = Leaked::default();
         let mut bytes = self.plan.pricer.cluster_residue() * i64::from(self.clusters_most - self.clusters_live);
         for g in self.generations.iter().filter(|g| g.stage == Stage::Warming) {
