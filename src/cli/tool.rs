@@ -14,6 +14,7 @@ use crate::findings::bpf::{BpfReport, Simulation};
 use crate::findings::catalog::{all, lookup};
 use crate::findings::diff::Diff;
 use crate::findings::replay::Replay;
+use crate::findings::whatif::WhatIf;
 use crate::report;
 
 /// Runs `meshdump explain`.
@@ -117,6 +118,8 @@ enum Kind {
     Diff,
     /// `replay`
     Replay,
+    /// `whatif`
+    Whatif,
 }
 
 /// Arguments of `schema`.
@@ -136,6 +139,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<Exit, Failure> {
         Kind::Bpf => schema_of::<bpf::Envelope<'static, BpfReport>>(),
         Kind::Diff => schema_of::<Diff>(),
         Kind::Replay => schema_of::<Replay>(),
+        Kind::Whatif => schema_of::<WhatIf>(),
         Kind::BpfSimulation => schema_of::<bpf::Envelope<'static, Simulation>>(),
     };
     output::print(report::json::render(&schema))?;

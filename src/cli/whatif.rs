@@ -1,25 +1,167 @@
-//! `meshdump whatif`: the same evidence under another setting.
+//! `meshdump whatif`: the same recording under other policies and settings.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 
+use super::output::{Format, OutputArgs};
+use super::replay::{Opened, RecordingArgs, inputs};
 use super::{Exit, Failure, whatif_scope};
+use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, report, runs, sweep};
+use crate::input;
+use crate::model::problem::Loss;
+use crate::model::stream::Us;
+use crate::report;
+use crate::sim::control_plane::parse_duration;
+use crate::sim::control_plane::policy::{COMMON, NAMES};
 
-/// Arguments of `whatif`.
-#[derive(Debug, Clone, Args)]
-pub(super) struct WhatifArgs {
+const EXAMPLES: &str = "\
+Examples:
+  meshdump whatif stream.jsonl.gz --policy fixed-window:window=5s --policy at-most-k-draining:k=1
+  meshdump whatif stream.jsonl.gz --server-info server_info.json --set drain-time=45s --fix reorder --together
+  meshdump whatif stream.jsonl.gz --scenario 'debounce:quiet=1s + drain-time=60s + reorder'
+  meshdump whatif stream.jsonl.gz --sweep debounce.quiet=0s..60s:5s
+  meshdump whatif stream.jsonl.gz --search --max-staleness 10s";
+
+/// Arguments of `meshdump whatif`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = EXAMPLES, after_long_help = after())]
+pub(crate) struct WhatIfArgs {
     #[command(subcommand)]
-    command: WhatifCommand,
+    command: Option<WhatIfCommand>,
+    #[command(flatten)]
+    recording: RecordingArgs,
+    /// A batching policy; each one is a scenario
+    #[arg(long = "policy", value_name = "NAME[:KEY=VALUE,...]")]
+    policies: Vec<String>,
+    /// A setting of Envoy: drain-time=45s, envoy-version=1.14, concurrency=4; each one is a scenario
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// A fix of the configuration: reorder, delta, sotw; each one is a scenario
+    #[arg(long = "fix", value_name = "FIX")]
+    fixes: Vec<String>,
+    /// Parts joined by +, as 'istio:after=1s + drain-time=45s + reorder': one scenario
+    #[arg(long = "scenario", value_name = "PARTS")]
+    scenarios: Vec<String>,
+    /// JSON: [{"name": "calm", "parts": ["debounce:quiet=1s", "drain-time=45s"]}]
+    #[arg(long, value_name = "FILE")]
+    scenario_file: Option<PathBuf>,
+    /// One more scenario with every --policy, --set and --fix together
+    #[arg(long)]
+    together: bool,
+    /// A range of a parameter or setting: debounce.quiet=0s..60s:5s, drain-time=5s..60s:5s
+    #[arg(long = "sweep", value_name = "WHAT=FROM..TO:STEP")]
+    sweeps: Vec<String>,
+    /// Try a grid of policies and drain times besides
+    #[arg(long)]
+    search: bool,
+    /// The best scenario must not let changes wait longer (p99)
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    max_staleness: Option<Us>,
+    /// How long Envoy takes to answer, where the recording does not tell
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
+    answer: Us,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
-#[derive(Debug, Clone, Subcommand)]
-enum WhatifCommand {
+#[derive(Debug, Subcommand)]
+enum WhatIfCommand {
     /// What each workload's proxy sees and costs, what a narrower scope saves, what growth costs
     Scope(whatif_scope::ScopeArgs),
 }
 
-/// Runs `meshdump whatif`.
-pub(super) fn run(args: &WhatifArgs) -> Result<Exit, Failure> {
-    match &args.command {
-        WhatifCommand::Scope(args) => whatif_scope::run(args),
+fn after() -> String {
+    let mut text = format!("{EXAMPLES}\n\nPolicies, with their parameters at the values they have when left out:\n");
+    for (name, parameters) in NAMES {
+        text.push_str(&format!("  {name:<20}{parameters}\n"));
     }
+    text + &format!("  all of them take {COMMON}")
+}
+
+/// One scenario of a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileScenario {
+    name: Option<String>,
+    parts: Vec<String>,
+}
+
+impl WhatIfArgs {
+    fn scenarios(&self) -> Result<Vec<Scenario>, Failure> {
+        let usage = |why: String| Failure::new(Exit::Usage, why);
+        let given: Vec<&String> = self.policies.iter().chain(&self.settings).chain(&self.fixes).collect();
+        let mut all = given.iter().map(|part| Scenario::parse(part)).collect::<Result<Vec<_>, _>>().map_err(usage)?;
+        if self.together {
+            let mut one = Scenario::default();
+            given.iter().try_for_each(|part| one.add(part)).map_err(|e| usage(format!("--together: {e}")))?;
+            all.push(one);
+        }
+        for text in &self.scenarios {
+            all.push(Scenario::parse(text).map_err(usage)?);
+        }
+        if let Some(path) = &self.scenario_file {
+            all.extend(from_file(path)?);
+        }
+        for text in &self.sweeps {
+            all.extend(sweep(text).map_err(usage)?);
+        }
+        if self.search {
+            for text in [
+                "fixed-window.window=1s..15s:2s",
+                "debounce.quiet=1s..31s:5s",
+                "min-interval.interval=1s..31s:5s",
+                "at-most-k-draining.k=1..4:1",
+                "drain-time=15s..60s:15s",
+            ] {
+                all.extend(sweep(text).map_err(usage)?);
+            }
+        }
+        if all.is_empty() {
+            return Err(usage("name a scenario: --policy, --set, --fix, --scenario, --sweep or --search".to_owned()));
+        }
+        Ok(all)
+    }
+}
+
+fn from_file(path: &PathBuf) -> Result<Vec<Scenario>, Failure> {
+    let found = input::collect(std::slice::from_ref(path), &input::Limits::default());
+    let unreadable = |why: String| Failure::new(Exit::Input, format!("{}: {why}", path.display()));
+    let document = found.documents.first().ok_or_else(|| unreadable("cannot be read".to_owned()))?;
+    let (bytes, whole) = document.open().map_err(|e| unreadable(e.to_string()))?.read_all();
+    whole.map_err(|e| unreadable(e.to_string()))?;
+    let list: Vec<FileScenario> = serde_json::from_slice(&bytes)
+        .map_err(|e| unreadable(format!("{e}; expected [{{\"name\": …, \"parts\": [\"debounce:quiet=1s\", …]}}]")))?;
+    let scenario = |s: FileScenario| {
+        let mut made = Scenario::default();
+        s.parts.iter().try_for_each(|p| made.add(p)).map_err(|e| Failure::new(Exit::Usage, e))?;
+        made.name = s.name.unwrap_or(made.name);
+        Ok(made)
+    };
+    list.into_iter().map(scenario).collect()
+}
+
+/// Runs `meshdump whatif`.
+pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
+    if let Some(WhatIfCommand::Scope(args)) = &args.command {
+        return whatif_scope::run(args);
+    }
+    args.output.specs()?;
+    let scenarios = args.scenarios()?;
+    let opened = args.recording.open(args.output.wants(Format::Json))?;
+    let Opened { loaded, settings, envoy } = &opened;
+    let base = Base { recording: &loaded.recording, settings: *settings, envoy: envoy.clone() };
+    let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
+    let done = runs(&base, &scenarios, args.answer, detail);
+    let goal = Goal { max_staleness: args.max_staleness, limit: settings.limit };
+    let notes = notes(&loaded.recording, &scenarios, settings, args.answer);
+    let whole = report(&base, done, goal, notes, inputs(loaded), &loaded.problems);
+    args.output.write(|format, width| match format {
+        Format::Json => report::json::render(&whole),
+        _ => report::whatif::text(&whole, width),
+    })?;
+    let lost = loaded.problems.iter().any(|p| p.loss == Loss::Whole);
+    Ok(if lost { Exit::Input } else { Exit::Ok })
 }

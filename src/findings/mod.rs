@@ -16,6 +16,7 @@ mod rules;
 pub mod scope;
 mod similarity;
 pub mod treemap;
+pub mod whatif;
 
 use serde::Serialize;
 

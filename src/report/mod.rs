@@ -17,6 +17,7 @@ pub mod scope;
 mod stacks;
 pub mod text;
 mod trace;
+pub mod whatif;
 mod words;
 
 pub use document::Document;

@@ -8,12 +8,16 @@
 pub mod policy;
 
 mod gate;
+mod recorded;
+mod staleness;
 mod window;
 
 use crate::model::stream::{Us, XdsType};
 
 pub use gate::{Acknowledgements, Delivery, World, deliveries};
 pub use policy::{Draining, Gate, Policy, Transport, Versioning, Window, parse_duration};
+pub use recorded::Recorded;
+pub use staleness::{percentile, waits};
 pub use window::{Arrival, Batch, batches};
 
 /// A set of xDS types.

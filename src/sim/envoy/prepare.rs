@@ -18,6 +18,11 @@ use crate::model::stream::{Body, BodyId, Event, ListenerIdentity, Push, Recordin
 pub struct NameId(pub(super) u32);
 
 impl NameId {
+    /// The number itself.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
     pub(super) fn at(self) -> usize {
         self.0 as usize
     }
@@ -302,6 +307,16 @@ impl Prepared {
     /// The name of a body's resource, as a number.
     pub fn body_name(&self, body: BodyId) -> NameId {
         self.bodies[body.0 as usize].name
+    }
+
+    /// Bytes of a body as protobuf.
+    pub fn wire_bytes(&self, body: BodyId) -> u64 {
+        self.bodies[body.0 as usize].wire_bytes
+    }
+
+    /// The body is a cluster that takes its endpoints over EDS, without which it warms.
+    pub fn waits_for_endpoints(&self, body: BodyId) -> bool {
+        matches!(&self.bodies[body.0 as usize].plan, Plan::Cluster(c) if c.endpoints.is_some())
     }
 
     /// The price model and its revision.

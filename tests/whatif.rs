@@ -1,0 +1,218 @@
+//! `meshdump whatif`, end to end.
+
+mod common;
+
+use std::fmt::Write as _;
+
+use common::Bench;
+use serde_json::{Value, json};
+
+/// A listener whose only chain has this `stat_prefix`.
+fn listener(name: &str, prefix: &str) -> Value {
+    json!({"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "tcp", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": prefix, "cluster": "a"}}]}]})
+}
+
+/// LDS pushes at these seconds, each with another content.
+fn stream(times: &[f64]) -> String {
+    let mut out = String::new();
+    for (i, t) in times.iter().enumerate() {
+        let push = json!({"t": t, "type_url": "type.googleapis.com/envoy.config.listener.v3.Listener",
+            "version_info": i.to_string(), "nonce": i.to_string(), "resources": [listener("l", &format!("p{i}"))]});
+        let _ = writeln!(out, "{push}");
+    }
+    out
+}
+
+fn whatif(bench: &Bench, args: &[&str]) -> Value {
+    let mut all = vec!["whatif", "in.jsonl", "-o", "json"];
+    all.extend(args);
+    let run = bench.run(&all);
+    assert_eq!((run.code, &*run.stderr), (0, ""), "{args:?}");
+    run.json()
+}
+
+/// Times at which a run's pushes were sent.
+fn times(run: &Value) -> Vec<f64> {
+    run["pushes"].as_array().unwrap().iter().map(|p| p["t"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn the_recorded_policy_reproduces_the_recording() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&["generate", "contour", "--ingresses", "40", "--tls", "--out", "made"]).code, 0);
+    let args = ["made/recording.jsonl.gz", "--server-info", "made/server_info.json", "-o", "json"];
+    let replay = bench.run(&[&["replay"][..], &args].concat()).json();
+    let whatif = bench.run(&[&["whatif"][..], &args, &["--policy", "none"]].concat()).json();
+    let runs = whatif["runs"].as_array().unwrap();
+    assert_eq!(runs[0]["scenario"], "recorded");
+    for run in runs {
+        for key in ["pushes", "peak", "end", "timeline", "counters"] {
+            assert_eq!(run[key], replay["runs"][0][key], "{} of {}", key, run["scenario"]);
+        }
+        assert_eq!(run["delta_peak"], 0);
+        assert_eq!(run["staleness_ms"], json!({"p50": 0.0, "p99": 0.0, "max": 0.0}));
+        assert_eq!(run["pushes_sent"], whatif["recording"]["pushes"]);
+    }
+}
+
+#[test]
+fn a_window_merges_and_its_price_is_the_wait() {
+    let bench = Bench::new();
+    // windows of five seconds: [0, 5), [6, 11), [20, 25); the push at 11 opens one of its own
+    let at = [0.0, 1.0, 4.5, 6.0, 10.9, 11.0, 20.0];
+    bench.put("in.jsonl", stream(&at));
+    let report = whatif(&bench, &["--policy", "fixed-window:window=5s", "--drain-time", "60s"]);
+    let run = &report["runs"][1];
+    let sent = [5.0, 11.0, 16.0, 25.0];
+    assert_eq!(times(run), sent);
+    assert_eq!(run["pushes_sent"], 4);
+    // independently: each change waits for the first push after it
+    let mut waits: Vec<f64> = at.iter().map(|t| (sent.iter().find(|s| *s > t).unwrap() - t) * 1000.0).collect();
+    waits.sort_by(f64::total_cmp);
+    let close = |key: &str, value: f64| {
+        let got = run["staleness_ms"][key].as_f64().unwrap();
+        assert!((got - value).abs() < 0.01, "{key}: {got} for {value}");
+    };
+    close("p50", waits[3]);
+    close("p99", waits[6]);
+    close("max", waits[6]);
+    // six of seven pushes replace a listener in the recording, three of four with the window
+    assert_eq!((&report["runs"][0]["drains"], &run["drains"]), (&json!(6), &json!(3)));
+    assert!(run["delta_peak"].as_i64().unwrap() < 0);
+    // next to an idle process a listener is nothing: under two percent, so waiting is not worth it
+    assert_eq!(report["winner"]["scenario"], "recorded");
+}
+
+#[test]
+fn at_most_one_drains() {
+    let bench = Bench::new();
+    let at: Vec<f64> = (0..20).map(f64::from).collect();
+    bench.put("in.jsonl", stream(&at));
+    let report = whatif(&bench, &["--policy", "at-most-k-draining:k=1", "--drain-time", "6s"]);
+    let run = &report["runs"][1];
+    // the first replaces nothing; then one each six seconds; the change at 19 comes just after that moment's push
+    assert_eq!(times(run), [0.0, 1.0, 7.0, 13.0, 19.0, 25.0]);
+    let most = run["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["listeners_draining"].as_u64().unwrap() + r["groups_draining"].as_u64().unwrap());
+    assert_eq!(most.max(), Some(1));
+}
+
+#[test]
+fn flaps_inside_a_batch_vanish_and_deltas_are_netted() {
+    let bench = Bench::new();
+    let push = |t: f64, list: &[(&str, &str)], removed: &[&str]| {
+        let resources: Vec<Value> =
+            list.iter().map(|(n, p)| json!({"name": n, "version": p, "resource": listener(n, p)})).collect();
+        json!({"t": t, "type_url": "type.googleapis.com/envoy.config.listener.v3.Listener", "system_version_info": t.to_string(),
+            "resources": resources, "removed_resources": removed})
+        .to_string()
+    };
+    let lines = [
+        push(0.0, &[("a", "1"), ("b", "1")], &[]),
+        push(10.0, &[("a", "2")], &[]),
+        push(11.0, &[("a", "1"), ("c", "1")], &[]),
+        push(12.0, &[], &["c", "b"]),
+    ];
+    bench.put("in.jsonl", lines.join("\n"));
+    let report = whatif(&bench, &["--policy", "fixed-window:window=5s", "--scenario", "fixed-window:window=5s + sotw"]);
+    let batched = &report["runs"][1];
+    // at 15: a is what it was, c came and went, b is gone
+    assert_eq!(times(batched), [5.0, 15.0]);
+    let last = &batched["pushes"][1];
+    assert_eq!((&last["resources"], &last["removed"], &last["added"]), (&json!(0), &json!(1), &json!(0)));
+    assert_eq!(batched["drains"], 1);
+    // as a state of the world the same push names what is left
+    let last = &report["runs"][2]["pushes"][1];
+    assert_eq!((&last["resources"], &last["no_op"], &last["removed"]), (&json!(1), &json!(1), &json!(1)));
+}
+
+#[test]
+fn a_finer_policy_is_a_bound() {
+    let bench = Bench::new();
+    bench.put("in.jsonl", stream(&[0.0, 10.0, 20.0]));
+    let report = whatif(&bench, &["--policy", "debounce:quiet=1s", "--policy", "debounce:quiet=15s,max=60s"]);
+    assert!(report["runs"][1]["bound"].as_str().unwrap().contains("more coarsely"));
+    assert_eq!(report["runs"][2]["bound"], Value::Null);
+    let text = bench.run(&["whatif", "in.jsonl", "--policy", "debounce:quiet=1s"]);
+    assert!(text.stdout.contains("debounce:quiet=1s (bound)"), "{}", text.stdout);
+}
+
+#[test]
+fn order_alone_drains_nothing_once_it_is_kept() {
+    let bench = Bench::new();
+    let mut out = String::new();
+    for i in 0..4 {
+        let mut l = listener("l", "p");
+        let chain = |n: i32| {
+            json!({"name": format!("c{n}"), "filter_chain_match": {"server_names": [format!("{n}.example.com")]},
+            "filters": l["filter_chains"][0]["filters"]})
+        };
+        let mut chains = vec![chain(0), chain(1), chain(2)];
+        chains.rotate_left(i % 3);
+        l["filter_chains"] = chains.into();
+        let push = json!({"t": i, "type_url": "type.googleapis.com/envoy.config.listener.v3.Listener", "version_info": i.to_string(), "resources": [l]});
+        let _ = writeln!(out, "{push}");
+    }
+    bench.put("in.jsonl", out);
+    // before 1.15 every change replaces the whole listener
+    let report = whatif(&bench, &["--fix", "reorder", "--envoy-version", "1.14"]);
+    assert_eq!((&report["runs"][0]["drains"], &report["runs"][1]["drains"]), (&json!(3), &json!(0)));
+}
+
+#[test]
+fn sweeps_files_and_search() {
+    let bench = Bench::new();
+    bench.put("in.jsonl", stream(&(0..30).map(|i| f64::from(i) * 0.7).collect::<Vec<_>>()));
+    bench.put("s.json", r#"[{"name": "calm", "parts": ["debounce:quiet=1s", "drain-time=45s"]}]"#);
+    let report = whatif(
+        &bench,
+        &["--sweep", "debounce.quiet=0s..2s:1s", "--scenario-file", "s.json", "--sweep", "at-most-k-draining.k=1..2:1"],
+    );
+    let names: Vec<&str> = report["runs"].as_array().unwrap().iter().map(|r| r["scenario"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "recorded",
+            "calm",
+            "debounce:quiet=0s",
+            "debounce:quiet=1s",
+            "debounce:quiet=2s",
+            "at-most-k-draining:k=1",
+            "at-most-k-draining:k=2"
+        ]
+    );
+    assert_eq!(report["runs"][1]["drain_time_s"], 45.0);
+    let report = whatif(&bench, &["--search", "--max-staleness", "4s"]);
+    let best = report["winner"]["scenario"].as_str().unwrap();
+    let run = report["runs"].as_array().unwrap().iter().find(|r| r["scenario"] == best).unwrap();
+    assert!(run["staleness_ms"]["p99"].as_f64().unwrap() <= 4000.0);
+    // one thread or several: the same bytes
+    let args = ["whatif", "in.jsonl", "--search", "-o", "json"];
+    let one = bench.command(&args).env("RAYON_NUM_THREADS", "1").output().unwrap();
+    let four = bench.command(&args).env("RAYON_NUM_THREADS", "4").output().unwrap();
+    assert!(one.status.success() && one.stdout == four.stdout);
+}
+
+#[test]
+fn wrong_usage() {
+    let bench = Bench::new();
+    bench.put("in.jsonl", stream(&[0.0, 1.0]));
+    for (args, why) in [
+        (&["whatif", "in.jsonl"][..], "name a scenario"),
+        (&["whatif", "in.jsonl", "--policy", "fast"], "no policy is called `fast`"),
+        (&["whatif", "in.jsonl", "--set", "speed=1"], "no setting is called `speed`"),
+        (&["whatif", "in.jsonl", "--sweep", "debounce.quiet=5s"], "expected NAME.PARAMETER=FROM..TO:STEP"),
+        (&["whatif", "in.jsonl", "--policy", "istio", "--policy", "kuma", "--together"], "a scenario has one policy"),
+    ] {
+        let run = bench.run(args);
+        assert_eq!(run.code, 2, "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(why), "{args:?}: {}", run.stderr);
+    }
+    assert_eq!(bench.run(&["whatif", "nowhere.jsonl", "--policy", "istio"]).code, 3);
+}
