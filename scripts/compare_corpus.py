@@ -44,6 +44,7 @@ GROUPS = {"listeners": "L", "clusters": "C", "routes": "R", "endpoints": "E", "s
 # what the count says (without `not config: `) -> what the tool may call it
 POSSIBLE = [
     (r"empty", r"empty"),
+    (r"archive of \d+ files", r"kubernetes|yaml|json|binary|text|envoy_log"),
     (r"/memory", r"memory"),
     (r"/server_info( text)?", r"server_info"),
     (r"/certs", r"certs"),

@@ -641,7 +641,7 @@ fn usage() {
         (&["analyze", "dump.json", "-o", "pdf"], "unknown format `pdf`; known: text, json"),
         (&["analyze", "dump.json", "-o", "json="], "`json=` needs a path after `=`"),
         (&["analyze", "dump.json", "--limit", "12parsecs"], "unknown unit `parsecs`; write it as 512Mi, 1Gi or 300M"),
-        (&["explain", "MD999"], "no finding has the code `MD999`; `meshdump explain` lists them"),
+        (&["explain", "MD999"], "unknown finding code `MD999`"),
     ] {
         let run = bench.run(args);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{args:?}");

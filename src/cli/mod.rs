@@ -98,7 +98,7 @@ enum Command {
         code: Option<String>,
     },
     /// The same evidence under another setting: what each workload sees, what a narrower scope saves
-    Whatif(whatif::WhatIfArgs),
+    Whatif(Box<whatif::WhatIfArgs>),
     /// Where the memory of a node's BPF maps went, from `bpftool -j`
     Bpf(bpf::BpfArgs),
     /// Saved JSON reports as HTML, Markdown and other formats

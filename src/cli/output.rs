@@ -292,16 +292,12 @@ pub(super) fn error_line(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "error: {message}");
 }
 
-/// Writes a file, and the folders it lies in.
+/// Writes a file. Its folder must be there: a mistyped path makes no folders.
 ///
 /// # Errors
 /// [`Exit::Output`] when that cannot be done.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
-    folder
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(path, bytes))
-        .map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))
+    std::fs::write(path, bytes).map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))
 }
 
 /// Writes `text` to stdout. A closed pipe is success.

@@ -88,6 +88,8 @@ pub(super) fn man(args: &ManArgs, command: Command) -> Result<Exit, Failure> {
     if let Some(dir) = &args.out {
         let mut all = Vec::new();
         pages(&command, &mut all);
+        output::OutputFolder::create(dir)
+            .map_err(|e| Failure::new(Exit::Output, format!("cannot make {}: {e}", dir.display())))?;
         for (name, roff) in &all {
             output::save(&dir.join(name), roff)?;
         }

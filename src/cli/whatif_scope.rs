@@ -47,7 +47,7 @@ pub(super) struct ScopeArgs {
     /// Memory limit of the proxy's container, which the agent shares; else the pod's, where the export tells
     #[arg(long, value_name = "SIZE", value_parser = output::parse_size)]
     limit: Option<u64>,
-    /// Memory of the agent beside Envoy; Istio's own figure of 25M when left out
+    /// Memory of the agent beside Envoy; 25M is assumed when left out (istio#38000)
     #[arg(long, value_name = "SIZE", value_parser = output::parse_size)]
     agent: Option<u64>,
     /// Memory of the applications without the mesh, to say what the mesh adds to it

@@ -158,7 +158,8 @@ impl Kind {
             Self::XdsRecording | Self::EnvoyTap | Self::GrpcLog | Self::IstiodLog | Self::PrometheusRange => {
                 "part of a recording: see `meshdump convert` and `meshdump replay`"
             }
-            Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump | Self::EnvoyLog => "not yet read",
+            Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump => "not yet read",
+            Self::EnvoyLog => "give it to replay or convert",
             Self::OtlpStats => "not yet read: take /stats as text, JSON or Prometheus",
             Self::Metrics => "metrics of something that is not Envoy",
             Self::Yaml => "YAML is not read: convert it to JSON",

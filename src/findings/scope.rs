@@ -25,8 +25,8 @@ use crate::sim::scope::workloads::{Workload, pod_of, workloads};
 pub use growth::{Growth, GrowthPoint, Moment, Range, Step, Unit, UnitCost};
 pub use knative::{Inactive, Knative};
 
-/// What an agent beside Envoy holds where nothing better is known: Istio's own figure for pilot-agent alone is 25 MB
-/// (istio.io blog of 2021 on proxyless gRPC); istio#38000 saw 50 MB resident, shared pages of its binary included.
+/// What an agent beside Envoy holds where nothing better is known: 25 MB, the figure for pilot-agent alone that
+/// istio#38000 quotes; the same issue saw 50 MB resident, shared pages of its binary included. An assumption, not measured.
 pub const AGENT: Estimate = Estimate { bytes: 25_000_000, low: 20_000_000, high: 50_000_000 };
 
 /// A narrower scope.

@@ -94,7 +94,9 @@ impl Bench {
         let mut c = self.command(args);
         let mut child =
             c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
-        child.stdin.take().expect("stdin").write_all(input).expect("stdin takes the input");
+        // who ends before reading is judged by how it ended
+        let given = child.stdin.take().expect("stdin").write_all(input);
+        assert!(given.as_ref().err().is_none_or(|e| e.kind() == std::io::ErrorKind::BrokenPipe), "{given:?}");
         Run::of(child.wait_with_output().expect("it ends"))
     }
 
