@@ -210,6 +210,22 @@ pub struct Proxy {
     pub draining: Draining,
     /// Nested sums; null unless asked for.
     pub treemap: Option<Vec<Dimension>>,
+    /// What could be changed.
+    pub savings: Option<Vec<Saving>>,
+}
+
+/// What one change saves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Saving {
+    /// What is changed.
+    pub title: String,
+    /// How, and what else it does.
+    pub how: String,
+    /// Bytes less in `allocated`.
+    pub saved: Estimate,
+    /// Bytes less outside the allocator.
+    pub saved_outside_allocator: Estimate,
 }
 
 /// Memory of a proxy.

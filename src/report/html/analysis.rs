@@ -182,6 +182,33 @@ fn proxy(p: &Proxy, i: usize) -> Markup {
         @if p.by_namespace.len() > 1 { (groups("Namespace", &p.by_namespace, 0, p.memory.config.bytes)) }
         @if p.by_owner.len() > 1 { (groups("Owner", &p.by_owner, p.owners_omitted, p.memory.config.bytes)) }
         (resources(p))
+        (savings(p))
+    }
+}
+
+/// What the operator could change.
+fn savings(p: &Proxy) -> Markup {
+    let worth: Vec<_> =
+        p.savings.iter().flatten().filter(|s| s.saved.bytes + s.saved_outside_allocator.bytes > 0).collect();
+    html! {
+        @if !worth.is_empty() {
+            h3 { "What could be changed" }
+            div class="scroll" {
+                table {
+                    thead { tr { th { "Change" } th class="n" { "Saves" } th { "How" } } }
+                    tbody {
+                        @for s in &worth {
+                            tr {
+                                td { (name(&s.title, 100)) }
+                                td class="n" { (size(s.saved.bytes)) @if s.saved_outside_allocator.bytes > 0 { " + " (size(s.saved_outside_allocator.bytes)) " outside" } }
+                                td class="x" { @if !s.how.is_empty() { (name(&s.how, 300)) } }
+                            }
+                        }
+                    }
+                }
+            }
+            p class="dim" { "The changed configuration is priced again; savings overlap and must not be added." }
+        }
     }
 }
 
@@ -215,14 +242,13 @@ fn map(dimensions: &[Dimension], i: usize) -> Markup {
                 h3 { "By " (label(d)) }
                 div class="scroll" {
                     table class="sort" {
-                        thead { tr { th { (label(d)) } th class="n" { "Resources" } th class="n" { "JSON" } @if d.dimension != "field" { th class="n" { "Heap" } th class="n" { "Retained" } } } }
+                        thead { tr { th { (label(d)) } th class="n" { "JSON" } @if d.dimension != "field" { th class="n" { "Resources" } th class="n" { "Heap" } th class="n" { "Retained" } } } }
                         tbody {
                             @for g in &d.groups {
                                 tr class=[g.name.is_empty().then_some("rest")] {
                                     td { @if g.name.is_empty() { "[others]" } @else { (name(&g.name, 80)) } }
-                                    td class="n" { (grouped(g.sums.count)) }
                                     td class="n" { (size(g.sums.json_bytes)) }
-                                    @if d.dimension != "field" { td class="n" { (size(g.sums.bytes)) } td class="n" { (size(g.sums.retained_bytes)) } }
+                                    @if d.dimension != "field" { td class="n" { (grouped(g.sums.count)) } td class="n" { (size(g.sums.bytes)) } td class="n" { (size(g.sums.retained_bytes)) } }
                                 }
                             }
                         }

@@ -135,15 +135,17 @@ fn pixels(n: f64) -> String {
 }
 
 /// What a rectangle says when it is pointed at.
-fn said(name: &str, sums: &Sums, bytes: u64, whole: u64, by: Size) -> String {
+fn said(name: &str, resources: u64, bytes: u64, whole: u64, by: Size) -> String {
     let share = bytes as f64 * 100.0 / whole.max(1) as f64;
-    let count = if sums.count > 1 { format!(", {} resources", grouped(sums.count)) } else { String::new() };
+    let count = if resources > 1 { format!(", {} resources", grouped(resources)) } else { String::new() };
     format!("{}: {} {}, {share:.1}%{count}", Name(name, 160), size(bytes), by.label())
 }
 
 fn group(dimension: &Dimension, i: usize, total: u64, whole: u64, by: Size, at: Rect) -> Markup {
     let g = &dimension.groups[i];
     let name = if g.name.is_empty() { "[others]" } else { &g.name };
+    // a resource has many fields, so their counts do not add up to resources
+    let resources = if dimension.dimension == "field" { 0 } else { g.sums.count };
     let titled = at.h > TITLE * 2.0 && at.w > 34.0;
     let top = if titled { TITLE } else { 0.0 };
     let mut leaves: Vec<(String, Sums)> = g.leaves.iter().map(|l| (l.name.clone(), l.sums)).collect();
@@ -164,7 +166,7 @@ fn group(dimension: &Dimension, i: usize, total: u64, whole: u64, by: Size, at: 
                 @if titled {
                     text class="b" x="4" y="13" { (Name(name, (at.w / 7.0) as usize)) tspan class="s" font-weight="400" { " " (size(total)) } }
                 }
-                title { (said(name, &g.sums, total, whole, by)) }
+                title { (said(name, resources, total, whole, by)) }
             }
             @if !alone {
                 svg y=(pixels(top)) width="100%" height=(pixels(inner.h)) {
@@ -187,10 +189,10 @@ fn leaf(name: &str, sums: &Sums, whole: u64, by: Size, at: Rect, width: f64, col
                 rect width="100%" height="100%" class=(colour) {}
                 text x="4" y="13" { (Name(name, (at.w / 6.2) as usize)) }
                 @if at.h > 32.0 { text class="s" x="4" y="28" { (size(bytes)) } }
-                title { (said(name, sums, bytes, whole, by)) }
+                title { (said(name, sums.count, bytes, whole, by)) }
             }
         } @else if at.w > 0.0 && at.h > 0.0 {
-            g class="h" { rect x=(x) y=(y) width=(w) height=(h) class=(colour) {} title { (said(name, sums, bytes, whole, by)) } }
+            g class="h" { rect x=(x) y=(y) width=(w) height=(h) class=(colour) {} title { (said(name, sums.count, bytes, whole, by)) } }
         }
     }
 }
