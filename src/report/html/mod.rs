@@ -166,7 +166,8 @@ fn section(report: &Document, i: usize) -> Markup {
             Body::Bpf(b) => (bpf::verdict(b)),
             Body::Other => h1 { "meshdump " (Name(&report.head.kind, 40)) },
         }
-        (headlines(&findings))
+        // a what-if has no findings of its own: its verdict and table say it
+        @if !findings.is_empty() || !matches!(report.body, Body::Runs(_)) { (headlines(&findings)) }
         nav aria-label="Contents" {
             a href=(format!("#{}", id("findings"))) { (count(findings.len() as u64, "finding", "findings")) }
             @if let Body::Analysis(a) = &report.body { (analysis::contents(a)) }
