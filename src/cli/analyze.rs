@@ -49,14 +49,7 @@ impl ReadArgs {
     pub(super) fn load(&self, paths: &[PathBuf], output: &OutputArgs) -> (Vec<Document>, Loaded) {
         let limits = input::Limits { max_inflated_bytes: self.max_bytes, ..input::Limits::default() };
         let found = input::collect(paths, &limits);
-        let mut limits = config_dump::Limits {
-            max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX),
-            ..config_dump::Limits::default()
-        };
-        if output.exports(Export::by_field) {
-            limits.fields_from_bytes = 0;
-        }
-        let mut loaded = load::load(&found.documents, limits, output.wants(Format::Json));
+        let mut loaded = self.load_documents(&found.documents, output);
         loaded.problems.splice(0..0, found.problems);
         for i in &loaded.inputs {
             output::detail_line(|| {
@@ -66,6 +59,18 @@ impl ReadArgs {
             });
         }
         (found.documents, loaded)
+    }
+
+    /// What `documents` give, read as far as `output` shows it.
+    pub(super) fn load_documents(&self, documents: &[Document], output: &OutputArgs) -> Loaded {
+        let mut limits = config_dump::Limits {
+            max_resource_bytes: usize::try_from(self.max_resource).unwrap_or(usize::MAX),
+            ..config_dump::Limits::default()
+        };
+        if output.exports(Export::by_field) {
+            limits.fields_from_bytes = 0;
+        }
+        load::load(documents, limits, output.wants(Format::Json))
     }
 }
 

@@ -8,6 +8,7 @@ mod diff;
 mod generate;
 mod output;
 mod progress;
+mod redact;
 mod replay;
 mod report;
 mod tool;
@@ -111,6 +112,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Any recording of an xDS stream as one file, without secrets: tap, log, dumps, responses, stats
     Convert(convert::ConvertArgs),
+    /// The same evidence with names, addresses and secrets replaced, safe to attach to an issue
+    Redact(redact::RedactArgs),
     /// Measure an Envoy build on loopback and fit the price table to it
     Calibrate(calibrate::CalibrateArgs),
     /// The JSON Schema of a kind of report
@@ -181,6 +184,7 @@ fn run(wanted: &Command, args: &[OsString]) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Redact(args) => redact::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Calibrate(args) => calibrate::run(args),

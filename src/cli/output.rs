@@ -1,5 +1,6 @@
 //! `-o FORMAT[=PATH]`, repeatable: data on stdout or in files, messages on stderr, broken pipes end quietly.
 
+use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -358,6 +359,29 @@ impl crate::generate::Folder for OutputFolder {
         }
         out.into_inner()?.metadata().map(|m| self.written.push((name.to_owned(), m.len())))
     }
+}
+
+/// A new file at `path`, in folders that are made where they are missing.
+///
+/// # Errors
+/// [`Exit::Output`] when it cannot be made.
+pub(super) fn create_file(path: &Path) -> Result<File, Failure> {
+    let make = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        File::create(path)
+    };
+    make().map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))
+}
+
+/// Writes `bytes` to a file at `path`.
+///
+/// # Errors
+/// [`Exit::Output`] when it cannot be written.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display()));
+    create_file(path)?.write_all(bytes).map_err(failed)
 }
 
 /// A size as Kubernetes writes it: `512Mi`, `1Gi`, `300M`, or plain bytes.

@@ -13,6 +13,7 @@ use crate::findings::analysis::Analysis;
 use crate::findings::bpf::{BpfReport, Simulation};
 use crate::findings::catalog::{all, lookup};
 use crate::findings::diff::Diff;
+use crate::findings::redaction::Redaction;
 use crate::findings::replay::Replay;
 use crate::findings::whatif::WhatIf;
 use crate::report;
@@ -118,6 +119,8 @@ enum Kind {
     BpfSimulation,
     /// `diff`
     Diff,
+    /// `redact`
+    Redact,
     /// `replay`
     Replay,
     /// `whatif`
@@ -140,6 +143,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<Exit, Failure> {
         Kind::Analysis | Kind::Inputs => schema_of::<Analysis>(),
         Kind::Bpf => schema_of::<bpf::Envelope<'static, BpfReport>>(),
         Kind::Diff => schema_of::<Diff>(),
+        Kind::Redact => schema_of::<Redaction>(),
         Kind::Replay => schema_of::<Replay>(),
         Kind::Whatif => schema_of::<WhatIf>(),
         Kind::BpfSimulation => schema_of::<bpf::Envelope<'static, Simulation>>(),

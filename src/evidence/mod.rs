@@ -16,5 +16,6 @@ pub mod kubernetes;
 pub mod load;
 pub mod protobuf;
 pub mod recording;
+pub mod redact;
 mod secrets;
 mod semantic;

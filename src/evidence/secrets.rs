@@ -28,6 +28,23 @@ pub(crate) enum Class {
     Environment,
 }
 
+impl Class {
+    /// The words used in reports.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header and query values",
+            Self::Credential => "credentials",
+            Self::PrivateKey => "private keys",
+            Self::Certificate => "certificates",
+            Self::Code => "code",
+            Self::Configuration => "extension configuration and metadata",
+            Self::Inline => "inline data",
+            Self::Payload => "health check payloads",
+            Self::Environment => "environment variables",
+        }
+    }
+}
+
 /// Keys whose value is a secret whatever stands around them (folded).
 const CREDENTIALS: [&str; 38] = [
     "password",
@@ -234,6 +251,13 @@ pub(crate) fn class<S: AsRef<str>>(path: &[S]) -> Option<Class> {
         return Some(Class::Configuration);
     }
     None
+}
+
+/// Whether a report must not show a value: a secret by place or look, or one under a key of the user's, where it may be
+/// anything.
+pub(crate) fn hides(path: &[&str], text: &str) -> bool {
+    let theirs = |key: &&str| !key.starts_with('@') && super::api::field(key).is_none();
+    class(path).is_some() || suspect(text) || path.last().is_some_and(theirs)
 }
 
 /// `"headers": {"x-key": "value"}`: a map from header to value, as exporters have it.

@@ -346,10 +346,11 @@ impl Node {
     }
 
     /// How an element is named in a path.
-    fn label(&self, index: usize) -> String {
+    fn label(&self, index: usize, keys: &[&str]) -> String {
         for key in ["name", "clustername", "key", "cluster"] {
             if let Some(text) = self.get(key).and_then(Node::leaf)
                 && text.len() <= 80
+                && !secrets::hides(&[keys, &[key]].concat(), text)
             {
                 return text.to_owned();
             }
@@ -446,7 +447,7 @@ impl<'a> Differences<'a> {
         }
         for (i, node) in a.iter().enumerate() {
             let len = path.len();
-            path.push_str(&format!("[{}]", node.label(i)));
+            path.push_str(&format!("[{}]", node.label(i, &self.keys)));
             match partner[i] {
                 Some(j) => self.compare(node, &b[j], path),
                 None => self.add(path, ChangeKind::Removed, Some(node), None),
@@ -455,7 +456,7 @@ impl<'a> Differences<'a> {
         }
         for (j, node) in b.iter().enumerate().filter(|(j, _)| !taken[*j]) {
             let len = path.len();
-            path.push_str(&format!("[{}]", node.label(j)));
+            path.push_str(&format!("[{}]", node.label(j, &self.keys)));
             self.add(path, ChangeKind::Added, None, Some(node));
             path.truncate(len);
         }
@@ -500,7 +501,7 @@ fn shown(node: &Node, keys: &[&str]) -> String {
         Kind::Leaf(None) => "null".to_owned(),
         Kind::Leaf(Some(text)) => {
             let plain = matches!(&**text, "true" | "false") || text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-            if !plain && (secrets::class(keys).is_some() || secrets::suspect(text)) {
+            if !plain && secrets::hides(keys, text) {
                 return format!("(hidden, {} bytes)", text.len());
             }
             if text.chars().count() <= SHOWN {

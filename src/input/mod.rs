@@ -16,6 +16,7 @@
 
 mod archive;
 mod compress;
+pub mod pack;
 mod stored;
 mod walk;
 

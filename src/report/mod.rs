@@ -11,6 +11,7 @@ pub mod json;
 mod kubernetes;
 mod markdown;
 mod openmetrics;
+pub mod redaction;
 pub mod replay;
 mod rows;
 pub mod scope;

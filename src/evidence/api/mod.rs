@@ -1,11 +1,11 @@
 //! Words of Envoy's API: its fields, enum words and defaults, and how version 2 names map to version 3.
 //!
-//! `fields.txt` is made from the API's descriptors by `scripts/api_words.py`.
+//! `fields.txt` and `enums.txt` are made from the API's descriptors by `scripts/api_words.py`.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 /// What is known of a field's name, over all messages that have one of that name.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,12 @@ fn fields() -> &'static HashMap<String, Field> {
 /// A field of Envoy's API, by its [`fold`]ed name.
 pub(crate) fn field(folded: &str) -> Option<&'static Field> {
     fields().get(folded)
+}
+
+/// The word is one of an enum of Envoy's API.
+pub(crate) fn is_enum_word(word: &str) -> bool {
+    static WORDS: OnceLock<HashSet<&'static str>> = OnceLock::new();
+    WORDS.get_or_init(|| include_str!("enums.txt").lines().collect()).contains(word)
 }
 
 /// Wrapped defaults that Envoy's API documents (Envoy 1.40, `api/envoy/config/{cluster,listener,route}/v3`), as

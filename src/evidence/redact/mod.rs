@@ -1,0 +1,461 @@
+//! Evidence that may be shown: the same documents with names, addresses and secrets replaced by others of the same
+//! length, so that every count, size, order and reference in them stays what it was.
+
+mod json;
+mod words;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use sha2::{Digest, Sha256};
+
+use super::kind::{Kind, sniff};
+use super::load::utf16;
+use super::secrets::Class;
+use crate::input::{Content, Document, HEAD_BYTES};
+use json::{Dialect, Rewriter, Yaml, scrub};
+use words::Pseudonyms;
+
+/// What was replaced, and what was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Secrets replaced by filler, by class.
+    pub secrets: BTreeMap<&'static str, u64>,
+    /// Values with a secret inside that was replaced (URLs, `Bearer …`).
+    pub inside: u64,
+    /// Names replaced, counted each time one occurs.
+    pub names: u64,
+    /// Addresses replaced.
+    pub addresses: u64,
+    /// Values that look like secrets and were kept.
+    pub suspects: Vec<Suspect>,
+    /// Of [`Report::suspects`], those left out of the list.
+    pub suspects_omitted: u64,
+    /// Documents left out, and why.
+    pub left_out: Vec<(String, &'static str)>,
+}
+
+/// Words of bpftool's own output: fields, map types and program types (`tools/bpf/bpftool/{map,prog}.c`, Linux 6.18); and
+/// those by which the owners of maps are told.
+const BPF_WORDS: &[&str] = &[
+    "Calico",
+    "Cilium",
+    "Found",
+    "Gadget",
+    "Inspektor",
+    "Kmesh",
+    "Merbridge",
+    "OpenTelemetry",
+    "Tetragon",
+    "act",
+    "arena",
+    "argfilter",
+    "args",
+    "array",
+    "bloom",
+    "bpf",
+    "btf",
+    "buf",
+    "cali",
+    "calico",
+    "call",
+    "cgroup",
+    "cgrp",
+    "chain",
+    "cilium",
+    "cls",
+    "cluster",
+    "config",
+    "connect",
+    "containers",
+    "cookie",
+    "cpu",
+    "cpumap",
+    "delta",
+    "devmap",
+    "dissector",
+    "ebpf",
+    "element",
+    "elements",
+    "enriched",
+    "event",
+    "events",
+    "exe",
+    "exec",
+    "execve",
+    "ext",
+    "fdinstall",
+    "filter",
+    "flags",
+    "flow",
+    "frozen",
+    "gadget",
+    "gpl",
+    "hash",
+    "he",
+    "id",
+    "ig",
+    "info",
+    "inner",
+    "inode",
+    "insn",
+    "interpreter",
+    "ip",
+    "ips",
+    "jited",
+    "key",
+    "km",
+    "kmesh",
+    "kprobe",
+    "level",
+    "lirc",
+    "loaded",
+    "local",
+    "log",
+    "lpm",
+    "lru",
+    "lsm",
+    "lwt",
+    "ma",
+    "maglev",
+    "manager",
+    "map",
+    "maps",
+    "mark",
+    "mbctl",
+    "memlock",
+    "msg",
+    "name",
+    "names",
+    "netfilter",
+    "of",
+    "ops",
+    "original",
+    "outer",
+    "output",
+    "override",
+    "owner",
+    "page",
+    "pair",
+    "percpu",
+    "perf",
+    "pid",
+    "pids",
+    "pod",
+    "policy",
+    "process",
+    "profiler",
+    "prog",
+    "queue",
+    "raw",
+    "retprobe",
+    "reuseport",
+    "ringbuf",
+    "route",
+    "sched",
+    "sd",
+    "sel",
+    "sk",
+    "skb",
+    "sock",
+    "sockarray",
+    "sockhash",
+    "sockmap",
+    "sockops",
+    "socktrack",
+    "stack",
+    "storage",
+    "struct",
+    "syscall",
+    "systemd",
+    "task",
+    "tasks",
+    "tcpmon",
+    "tetragon",
+    "tg",
+    "tmp",
+    "to",
+    "tracepoint",
+    "trie",
+    "unwind",
+    "user",
+    "xskmap",
+];
+
+/// Suspicious values listed.
+const MAX_SUSPECTS: usize = 50;
+
+/// A value that looks like a secret and was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspect {
+    /// Document.
+    pub label: String,
+    /// Byte offset.
+    pub offset: u64,
+    /// Length.
+    pub bytes: usize,
+}
+
+impl Suspect {
+    fn new(label: &str, offset: u64, bytes: usize) -> Self {
+        Self { label: label.to_owned(), offset, bytes }
+    }
+}
+
+impl Report {
+    fn count(&mut self, class: Class) {
+        *self.secrets.entry(class.as_str()).or_default() += 1;
+    }
+
+    fn suspect(&mut self, suspect: Suspect) {
+        if self.suspects.len() < MAX_SUSPECTS {
+            self.suspects.push(suspect);
+        } else {
+            self.suspects_omitted += 1;
+        }
+    }
+}
+
+/// Where the key of a run comes from.
+pub enum KeySource<'a> {
+    /// From all bytes of the input, each document's content in order: who has the input can make it again, nobody else.
+    Content(&'a [Document]),
+    /// From a file of the owner's.
+    Secret(&'a [u8]),
+}
+
+/// Rewrites the documents of one run, with one set of pseudonyms.
+pub struct Redactor {
+    names: Pseudonyms,
+    report: Report,
+}
+
+/// Why a document cannot be rewritten.
+pub type Refusal = &'static str;
+
+impl Redactor {
+    /// With the key from `source`; `map` asks for the table that leads back.
+    pub fn new(source: &KeySource<'_>, map: bool) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"meshdump redact 1\0");
+        match source {
+            KeySource::Secret(bytes) => hash.update(bytes),
+            KeySource::Content(documents) => {
+                for d in *documents {
+                    hash.update(b"\0document\0");
+                    let Ok(content) = d.open() else { continue };
+                    let mut stream = reader(content);
+                    let mut buffer = vec![0; 1 << 20];
+                    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                        hash.update(&buffer[..n]);
+                    }
+                }
+            }
+        }
+        Self { names: Pseudonyms::new(hash.finalize().into(), map), report: Report::default() }
+    }
+
+    /// The name of a file or of an entry of a bundle, with its names replaced.
+    pub fn file_name(&mut self, name: &str) -> String {
+        let mut bytes = name.as_bytes().to_vec();
+        self.names.names(&mut bytes, false);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether a document can be rewritten; if not, it is left out and the report says why.
+    ///
+    /// # Errors
+    /// What to do instead.
+    pub fn accepts(d: &Document) -> Result<(), Refusal> {
+        match sniff(d.head(), d.head().len() < HEAD_BYTES) {
+            Kind::Binary => Err("not text: a tap or another binary recording holds private keys in clear; \
+                                 make a recording of it with `meshdump convert`, and redact that"),
+            Kind::PythonRepr => Err("a Python dictionary, not JSON: write it with json.dumps first"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The document was left out.
+    pub fn left_out(&mut self, label: &str, why: Refusal) {
+        self.report.left_out.push((label.to_owned(), why));
+    }
+
+    /// Writes `d` to `out` with everything replaced; as many bytes as it has.
+    ///
+    /// # Errors
+    /// When `d` cannot be read to its end or `out` cannot be written.
+    pub fn rewrite(&mut self, d: &Document, out: &mut dyn Write) -> io::Result<()> {
+        let head = d.head();
+        let kind = sniff(head, head.len() < HEAD_BYTES);
+        let content = d.open()?;
+        let mut stream: Box<dyn Read + Send + '_> =
+            if head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]) {
+                let (bytes, end) = content.read_all();
+                end?;
+                Box::new(io::Cursor::new(utf16(&bytes).0.into_bytes()))
+            } else {
+                reader(content)
+            };
+        let first = head.iter().find(|b| !b.is_ascii_whitespace() && !matches!(**b, 0xef | 0xbb | 0xbf));
+        // a line of a log may begin with a bracket
+        let lines = matches!(
+            kind,
+            Kind::Text
+                | Kind::EnvoyLog
+                | Kind::Metrics
+                | Kind::StatsText
+                | Kind::StatsPrometheus
+                | Kind::ClustersText
+                | Kind::ListenersText
+                | Kind::BpftoolText
+                | Kind::Yaml
+        );
+        let json_text = !lines && matches!(first, Some(b'{' | b'['));
+        match kind {
+            Kind::ConfigDump
+            | Kind::ClustersJson
+            | Kind::ListenersJson
+            | Kind::Memory
+            | Kind::StatsJson
+            | Kind::Certs
+            | Kind::InitDump
+            | Kind::XdsRecording
+            | Kind::Runtime => self.json(d.label(), Dialect::Envoy, &mut *stream, out),
+            Kind::ServerInfo if json_text => self.json(d.label(), Dialect::Envoy, &mut *stream, out),
+            Kind::Bpftool => {
+                self.names.vocabulary = BPF_WORDS;
+                let result = self.json(d.label(), Dialect::Other, &mut *stream, out);
+                self.names.vocabulary = &[];
+                result
+            }
+            _ if json_text => self.json(d.label(), Dialect::Other, &mut *stream, out),
+            Kind::BpftoolText => self.bpftool(&mut *stream, out),
+            Kind::Kubernetes | Kind::Yaml => self.yaml(d.label(), &mut *stream, out),
+            _ => self.text(&mut *stream, out),
+        }
+    }
+
+    fn json(&mut self, label: &str, dialect: Dialect, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+        let mut rewriter = Rewriter::new(&mut self.names, &mut self.report, label, dialect);
+        let mut buffer: Vec<u8> = Vec::new();
+        loop {
+            let from = buffer.len();
+            buffer.resize(from + (1 << 20), 0);
+            let n = fill(stream, &mut buffer[from..])?;
+            buffer.truncate(from + n);
+            let used = rewriter.feed(&buffer, n == 0, out)?;
+            buffer.drain(..used);
+            if n == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn yaml(&mut self, label: &str, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+        let rewriter = Rewriter::new(&mut self.names, &mut self.report, label, Dialect::Other);
+        let mut yaml = Yaml::new(rewriter);
+        lines(stream, |line, end| {
+            yaml.line(line, out)?;
+            out.write_all(end)
+        })
+    }
+
+    /// Output of bpftool for people: lines of keys and values are bytes in hexadecimal.
+    fn bpftool(&mut self, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+        let names = &mut self.names;
+        names.vocabulary = BPF_WORDS;
+        let result = lines(stream, |line, end| {
+            let mut line = line.to_vec();
+            let byte = |w: &[u8]| w.len() == 2 && w.iter().all(u8::is_ascii_hexdigit);
+            let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
+            if words.all(|w| byte(w) || matches!(w, b"key:" | b"value:")) {
+                let mut at = 0;
+                while at < line.len() {
+                    let len = line[at..].iter().take_while(|b| !b.is_ascii_whitespace()).count();
+                    if byte(&line[at..at + len]) {
+                        names.hex(&mut line[at..at + len]);
+                    }
+                    at += len.max(1);
+                }
+            } else {
+                names.names(&mut line, false);
+            }
+            out.write_all(&line)?;
+            out.write_all(end)
+        });
+        self.names.vocabulary = &[];
+        result
+    }
+
+    fn text(&mut self, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+        let (names, report) = (&mut self.names, &mut self.report);
+        lines(stream, |line, end| {
+            let mut line = line.to_vec();
+            if super::secrets::suspect(&String::from_utf8_lossy(&line)) {
+                report.inside += 1;
+                scrub(names, &mut line);
+            } else {
+                // `name: value`, `name{labels} value`, `name::value`: a number at the end is a number
+                let last = line.iter().rposition(|b| matches!(b, b' ' | b':')).map_or(0, |n| n + 1);
+                let number = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'\r');
+                let names_end = if last > 0 && line[last..].iter().all(number) { last } else { line.len() };
+                names.names(&mut line[..names_end], false);
+            }
+            out.write_all(&line)?;
+            out.write_all(end)
+        })
+    }
+
+    /// What was done, and the table from pseudonym to original (empty unless it was asked for).
+    pub fn finish(mut self) -> (Report, BTreeMap<String, String>) {
+        self.report.names = self.names.tally.words;
+        self.report.addresses = self.names.tally.addresses;
+        (self.report, self.names.into_map())
+    }
+}
+
+fn reader(content: Content<'_>) -> Box<dyn Read + Send + '_> {
+    match content {
+        Content::Slice(bytes) => Box::new(bytes),
+        Content::Stream(stream) => stream,
+    }
+}
+
+fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut at = 0;
+    while at < buffer.len() {
+        match stream.read(&mut buffer[at..]) {
+            Ok(0) => break,
+            Ok(n) => at += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(at)
+}
+
+/// Longest line held; a longer one is rewritten in parts.
+const MAX_LINE_BYTES: usize = 16 << 20;
+
+/// Calls `f` with each line and what ends it.
+fn lines(stream: &mut dyn Read, mut f: impl FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer: Vec<u8> = Vec::new();
+    loop {
+        let from = buffer.len();
+        buffer.resize(from + (1 << 20), 0);
+        let n = fill(stream, &mut buffer[from..])?;
+        buffer.truncate(from + n);
+        let mut at = 0;
+        while let Some(len) = memchr::memchr(b'\n', &buffer[at..]) {
+            f(&buffer[at..at + len], b"\n")?;
+            at += len + 1;
+        }
+        if n == 0 || buffer.len() - at > MAX_LINE_BYTES {
+            f(&buffer[at..], b"")?;
+            at = buffer.len();
+        }
+        buffer.drain(..at);
+        if n == 0 {
+            return Ok(());
+        }
+    }
+}
