@@ -117,10 +117,9 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-pub(super) fn inputs(loaded: &Loaded) -> Vec<Input> {
-    loaded
-        .inputs
-        .iter()
+/// The inputs as a report shows them.
+pub(super) fn inputs(read: &[Recognised]) -> Vec<Input> {
+    read.iter()
         .map(|i| Input {
             path: i.label.clone(),
             kind: i.kind.to_owned(),
@@ -133,7 +132,7 @@ pub(super) fn inputs(loaded: &Loaded) -> Vec<Input> {
 }
 
 pub(super) fn report(loaded: Loaded, options: &Options) -> Analysis {
-    let inputs = inputs(&loaded);
+    let inputs = inputs(&loaded.inputs);
     let evidence: Vec<ProxyEvidence> =
         loaded.proxies.into_iter().map(|(proxy, inputs)| ProxyEvidence { proxy, inputs }).collect();
     let out = analyze(&evidence, &loaded.bpf, loaded.kubernetes.as_ref(), inputs, &loaded.problems, options, version());

@@ -67,9 +67,9 @@ pub(super) fn run(args: &DiffArgs) -> Result<Exit, Failure> {
             "nothing of the one side is on the other: no proxy with the same node id or label, and no BPF maps on both",
         ));
     }
-    let mut all = inputs(&before);
+    let mut all = inputs(&before.inputs);
     let second = all.len();
-    all.extend(inputs(&after));
+    all.extend(inputs(&after.inputs));
     let mut out: Vec<diff::ProxyDiff> = Vec::new();
     for m in &mut paired.both {
         let (left, right) = m.ambiguous();

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::analyze::inputs;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::cost::envoy::Version;
 use crate::evidence::recording::{self, Loaded};
-use crate::findings::analysis::Input;
 use crate::findings::replay::{EnvoyReport, Origin, Played, replay};
 use crate::input::{self, Document};
 use crate::model::problem::Loss;
@@ -203,22 +203,6 @@ fn document(path: &Path, limits: &input::Limits) -> Result<Document, Failure> {
     }
 }
 
-/// The inputs as a report shows them.
-pub(super) fn inputs(loaded: &Loaded) -> Vec<Input> {
-    loaded
-        .inputs
-        .iter()
-        .map(|i| Input {
-            path: i.label.clone(),
-            kind: i.kind.to_owned(),
-            bytes: i.stored_bytes,
-            sha256: i.sha256.clone(),
-            proxy: None,
-            note: i.note.clone(),
-        })
-        .collect()
-}
-
 /// Runs `meshdump replay`.
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
@@ -228,7 +212,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let steps = prepared.steps(&loaded.recording);
     let run = prepared.run(&steps, settings);
     let played = Played { recording: &loaded.recording, prepared: &prepared, steps: &steps, settings, run: &run };
-    let whole = replay(&played, envoy.clone(), inputs(loaded), &loaded.problems, env!("CARGO_PKG_VERSION"));
+    let whole = replay(&played, envoy.clone(), inputs(&loaded.inputs), &loaded.problems, env!("CARGO_PKG_VERSION"));
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),
         _ => report::replay::text(&whole, width),

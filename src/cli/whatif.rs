@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
+use super::analyze::inputs;
 use super::output::{Format, OutputArgs};
-use super::replay::{Opened, RecordingArgs, inputs};
+use super::replay::{Opened, RecordingArgs};
 use super::{Exit, Failure, whatif_scope};
 use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, report, runs, sweep};
 use crate::input;
@@ -157,7 +158,7 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     let done = runs(&base, &scenarios, args.answer, detail);
     let goal = Goal { max_staleness: args.max_staleness, limit: settings.limit };
     let notes = notes(&loaded.recording, &scenarios, settings, args.answer);
-    let whole = report(&base, done, goal, notes, inputs(loaded), &loaded.problems);
+    let whole = report(&base, done, goal, notes, inputs(&loaded.inputs), &loaded.problems);
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),
         _ => report::whatif::text(&whole, width),

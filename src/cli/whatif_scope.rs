@@ -166,7 +166,7 @@ pub(super) fn run(args: &ScopeArgs) -> Result<Exit, Failure> {
         proxies: &loaded.proxies,
         cluster: loaded.kubernetes.as_ref(),
         template: &template,
-        inputs: inputs(&loaded),
+        inputs: inputs(&loaded.inputs),
         problems: &loaded.problems,
         version: version(),
     };

@@ -270,14 +270,14 @@ fn pushes(out: &mut String, run: &RunReport, width: usize) {
             t.add_row([
                 kind.to_owned(),
                 group(of().count() as u64),
-                sum(|p| p.resources),
-                sum(|p| p.added),
-                sum(|p| p.modified_full),
-                sum(|p| p.modified_in_place),
-                sum(|p| p.removed),
-                sum(|p| p.no_op),
-                sum(|p| p.order_only),
-                sum(|p| p.rejected),
+                sum(|p| p.effect.resources),
+                sum(|p| p.effect.added),
+                sum(|p| p.effect.modified_full),
+                sum(|p| p.effect.modified_in_place),
+                sum(|p| p.effect.removed),
+                sum(|p| p.effect.no_op),
+                sum(|p| p.effect.order_only),
+                sum(|p| p.effect.rejected),
             ]);
         }
         push(out, &mut t);

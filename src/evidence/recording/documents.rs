@@ -5,9 +5,10 @@ use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::{End, Item, Outline};
 use crate::evidence::json::skip::skip_space;
 use crate::model::envoy::Name;
-use crate::model::stream::{Us, XdsType};
+use crate::model::source::InputId;
+use crate::model::stream::{Push, Pushed, Us, XdsType};
 
-use super::bodies::{self, Mention, Met, xds_type};
+use super::bodies::{self, Bodies, Mention, Met, xds_type};
 use super::equality::type_of;
 use super::native;
 use super::observations::{self, Value};
@@ -26,6 +27,24 @@ pub(super) struct Response {
     pub(super) bodiless: u32,
     /// Over its content.
     pub(super) content: u64,
+}
+
+impl Response {
+    /// As the recording keeps it, its bodies as numbers.
+    pub(super) fn push(self, kind: XdsType, input: InputId, bodies: &mut Bodies) -> Push {
+        let resources =
+            self.resources.into_iter().map(|(m, version)| Pushed { body: bodies.mention(input, m), version }).collect();
+        Push {
+            kind,
+            type_name: self.type_name,
+            delta: self.delta,
+            version: self.version,
+            nonce: self.nonce,
+            resources,
+            removed: self.removed,
+            bytes: self.bytes,
+        }
+    }
 }
 
 /// What a document says.

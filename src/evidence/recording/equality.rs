@@ -194,6 +194,28 @@ impl<'a> Walk<'a> {
         serde_json::from_str::<String>(text).ok().map(Cow::Owned)
     }
 
+    /// The key of the next member of an object, with the cursor at its value; `None` within at the end of the object.
+    fn member(&mut self) -> Option<Option<Cow<'a, str>>> {
+        while self.peek()? == b',' {
+            self.at += 1;
+        }
+        match self.peek()? {
+            b'}' => {
+                self.at += 1;
+                return Some(None);
+            }
+            b'"' => {}
+            _ => return None,
+        }
+        let key = self.string()?;
+        if self.peek()? != b':' {
+            return None;
+        }
+        self.at += 1;
+        self.peek()?;
+        Some(Some(key))
+    }
+
     /// The scalar at the cursor as text, and whether it was a string.
     fn scalar_text(&mut self) -> Option<(Cow<'a, str>, bool)> {
         if self.peek()? == b'"' {
@@ -257,22 +279,7 @@ impl<'a> Walk<'a> {
             _ => None,
         };
         let (mut ordered, mut set, mut loose, mut rest) = (0_u64, 0_u64, 0_u64, 0_u64);
-        loop {
-            match self.peek()? {
-                b'}' => break,
-                b',' => {
-                    self.at += 1;
-                    continue;
-                }
-                b'"' => {}
-                _ => return None,
-            }
-            let name = self.string()?;
-            if self.peek()? != b':' {
-                return None;
-            }
-            self.at += 1;
-            self.peek()?;
+        while let Some(name) = self.member()? {
             if name == "@type" {
                 self.scalar_text()?;
                 continue;
@@ -313,7 +320,6 @@ impl<'a> Walk<'a> {
                 loose = loose.wrapping_add(pair(key, seen.loose));
             }
         }
-        self.at += 1;
         if let (true, Some(l)) = (root, &mut self.listener) {
             l.rest_hash = rest;
         }
@@ -466,28 +472,14 @@ impl<'a> Walk<'a> {
         }
         self.at += 1;
         let (mut ordered, mut set, mut loose, mut n) = (0_u64, 0_u64, 0_u64, 0_u64);
-        loop {
-            match self.peek()? {
-                b'}' => break,
-                b',' => {
-                    self.at += 1;
-                    continue;
-                }
-                b'"' => {}
-                _ => return None,
-            }
-            let key = xxh3_64(self.string()?.as_bytes());
-            if self.peek()? != b':' {
-                return None;
-            }
-            self.at += 1;
+        while let Some(key) = self.member()? {
+            let key = xxh3_64(key.as_bytes());
             let seen = self.value(ty, None)?;
             n += 1;
             ordered = ordered.wrapping_add(pair(key, seen.ordered));
             set = set.wrapping_add(pair(key, seen.set));
             loose = loose.wrapping_add(pair(key, seen.loose));
         }
-        self.at += 1;
         self.nesting -= 1;
         Some(Seen { ordered: pair(ordered, n), set: pair(set, n), loose: pair(loose, n), default: n == 0 })
     }

@@ -21,7 +21,7 @@ use crate::evidence::json::skip::Skip;
 use crate::input::{Content, Document};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
-use crate::model::stream::{Event, GapReason, Push, Pushed, Us, What};
+use crate::model::stream::{Event, GapReason, Us, What};
 
 /// Bytes of a batch, at least.
 const BATCH_BYTES: usize = 1 << 20;
@@ -442,23 +442,7 @@ impl<'a> Joiner<'a> {
                     return;
                 }
                 self.responses += 1;
-                let input = self.input;
-                let bodies = &mut self.timeline.bodies;
-                let resources = r
-                    .resources
-                    .into_iter()
-                    .map(|(m, version)| Pushed { body: bodies.mention(input, m), version })
-                    .collect();
-                let push = Push {
-                    kind,
-                    type_name: r.type_name,
-                    delta: r.delta,
-                    version: r.version,
-                    nonce: r.nonce,
-                    resources,
-                    removed: r.removed,
-                    bytes: r.bytes,
-                };
+                let push = r.push(kind, self.input, &mut self.timeline.bodies);
                 self.event(now, What::Push(Box::new(push)));
             }
         }

@@ -17,7 +17,7 @@ use crate::input::Document;
 use crate::model::envoy::Node;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
-use crate::model::stream::{Event, GapReason, Push, Pushed, Us, What};
+use crate::model::stream::{Event, GapReason, Us, What};
 
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -202,19 +202,7 @@ impl<'a> Streams<'a> {
             return;
         }
         self.responses += 1;
-        let bodies = &mut self.timeline.bodies;
-        let resources =
-            r.resources.into_iter().map(|(m, version)| Pushed { body: bodies.mention(input, m), version }).collect();
-        let push = Push {
-            kind,
-            type_name: r.type_name,
-            delta: r.delta,
-            version: r.version,
-            nonce: r.nonce,
-            resources,
-            removed: r.removed,
-            bytes: r.bytes,
-        };
+        let push = r.push(kind, input, bodies);
         self.event(t, stream, What::Push(Box::new(push)));
     }
 

@@ -13,7 +13,7 @@ use super::analysis::{Input, ProblemReport, Tool, problem_report};
 use crate::cost::Estimate;
 use crate::model::problem::Problem;
 use crate::model::stream::{Recording, Us, What, XdsType};
-use crate::sim::envoy::{Action, Prepared, Row, Run, Settings, Step, StepPush};
+use crate::sim::envoy::{Action, Effect, Prepared, Row, Run, Settings, Step, StepPush};
 
 pub use codes::CODES;
 pub use observed::Observation;
@@ -300,30 +300,9 @@ pub struct PushReport {
     pub type_name: String,
     /// `version_info`.
     pub version: String,
-    /// Resources in it.
-    pub resources: u32,
-    /// New.
-    pub added: u32,
-    /// Replaced whole.
-    pub modified_full: u32,
-    /// Changed where they are.
-    pub modified_in_place: u32,
-    /// Removed.
-    pub removed: u32,
-    /// Equal to what Envoy had.
-    pub no_op: u32,
-    /// Of the changed ones, those in which only the order of lists changed.
-    pub order_only: u32,
-    /// Of the equal ones, those that were written differently.
-    pub equal_meaning: u32,
-    /// Rejected.
-    pub rejected: u32,
-    /// Not asked for by anything.
-    pub unused: u32,
-    /// Warming generations it replaced before they were used.
-    pub superseded: u32,
-    /// Bytes taken while it was handled.
-    pub transient: u64,
+    /// What it did.
+    #[serde(flatten)]
+    pub effect: Effect,
 }
 
 /// One drain.
@@ -570,7 +549,7 @@ impl Played<'_> {
         }
     }
 
-    fn push_report(&self, e: &crate::sim::envoy::Effect) -> Option<PushReport> {
+    fn push_report(&self, e: &Effect) -> Option<PushReport> {
         let push = self.push(e.step)?;
         let step = &self.steps[e.step as usize];
         let type_name = match self.recording.events.get(step.event as usize).map(|e| &e.what) {
@@ -582,18 +561,7 @@ impl Played<'_> {
             xds: xds(push.kind),
             type_name,
             version: push.version.to_string(),
-            resources: e.resources,
-            added: e.added,
-            modified_full: e.modified_full,
-            modified_in_place: e.modified_in_place,
-            removed: e.removed,
-            no_op: e.no_op,
-            order_only: e.order_only,
-            equal_meaning: e.equal_meaning,
-            rejected: e.rejected,
-            unused: e.unused,
-            superseded: e.superseded,
-            transient: e.transient,
+            effect: *e,
         })
     }
 }

@@ -135,7 +135,9 @@ fn order_only(run: &RunReport) -> Option<Finding> {
 }
 
 fn nothing_changed(run: &RunReport) -> Option<Finding> {
-    let idle = |p: &&super::PushReport| p.resources > 0 && p.no_op == p.resources && p.removed == 0;
+    let idle = |p: &&super::PushReport| {
+        p.effect.resources > 0 && p.effect.no_op == p.effect.resources && p.effect.removed == 0
+    };
     let n = run.pushes.iter().filter(idle).count() as u64;
     if n == 0 {
         return None;
@@ -143,7 +145,7 @@ fn nothing_changed(run: &RunReport) -> Option<Finding> {
     let mut by_type: std::collections::BTreeMap<&str, (u64, u64, u64)> = std::collections::BTreeMap::new();
     for p in run.pushes.iter().filter(idle) {
         let e = by_type.entry(p.xds).or_default();
-        *e = (e.0 + 1, e.1 + u64::from(p.resources), e.2.max(p.transient));
+        *e = (e.0 + 1, e.1 + u64::from(p.effect.resources), e.2.max(p.effect.transient));
     }
     let evidence = by_type
         .iter()
@@ -195,14 +197,14 @@ fn leaked(run: &RunReport) -> Option<Finding> {
 }
 
 fn rejected(run: &RunReport) -> Option<Finding> {
-    let pushes: Vec<_> = run.pushes.iter().filter(|p| p.rejected > 0).collect();
+    let pushes: Vec<_> = run.pushes.iter().filter(|p| p.effect.rejected > 0).collect();
     if pushes.is_empty() {
         return None;
     }
     let evidence = pushes
         .iter()
         .map(|p| {
-            let n = count(p.rejected.into(), "resource", "resources");
+            let n = count(p.effect.rejected.into(), "resource", "resources");
             text(format!("{} version {} at t={}: {n}", p.xds, p.version, p.t))
         })
         .collect();

@@ -5,7 +5,7 @@
 //! [`run`] does both for the recording as it is.
 //!
 //! The clock is an integer and comes from the steps alone. Rules and their sources: `rules.rs` for what differs between
-//! versions; `machine.rs` for the rest (Envoy's `listener_manager_impl.cc`, `listener_impl.cc`, `lds_api.cc`,
+//! versions; `machine/` for the rest (Envoy's `listener_manager_impl.cc`, `listener_impl.cc`, `lds_api.cc`,
 //! `cluster_manager_impl.cc`, `cds_api_helper.cc`, `route_config_provider_manager.cc`, `sds_api.cc`).
 //!
 //! Not simulated: connections and streams (they can pin old clusters, route tables and TLS contexts), DNS and active
@@ -140,9 +140,10 @@ impl Row {
 }
 
 /// What one push did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, schemars::JsonSchema)]
 pub struct Effect {
     /// Index into the steps.
+    #[serde(skip)]
     pub step: u32,
     /// Resources in the response.
     pub resources: u32,
