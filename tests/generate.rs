@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::Bench;
 use envoy_play::{recording, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// All files of a folder by name.
 fn files(bench: &Bench, folder: &str) -> BTreeMap<String, Vec<u8>> {
@@ -116,7 +116,8 @@ fn knative_counts() {
     made(&bench, &["knative", "--revisions", "20"]);
     let dump: Value = serde_json::from_str(&text(&bench.path("made/config_dump.json.gz"))).unwrap();
     let clusters = dump["configs"][1]["dynamic_active_clusters"].as_array().unwrap();
-    assert_eq!(clusters.len(), 8 * 20);
+    let outbound = clusters.iter().filter(|c| c["cluster"]["name"].as_str().unwrap().starts_with("outbound|"));
+    assert_eq!(outbound.count(), 8 * 20);
     let export: Value = serde_json::from_str(&text(&bench.path("made/kubernetes.json"))).unwrap();
     let of = |kind: &str, version: &str| {
         let items = export["items"].as_array().unwrap();
@@ -124,6 +125,30 @@ fn knative_counts() {
     };
     assert_eq!(of("Service", "v1"), 2 * 20);
     assert_eq!(of("Revision", "serving.knative.dev/v1"), 20);
+}
+
+/// Istio's rules, applied to the Kubernetes objects, give exactly what the dump holds.
+#[test]
+fn objects_and_dump_agree() {
+    let bench = Bench::new();
+    for (args, name, clusters) in [
+        (&["istio", "--services", "40"][..], "service-0000", 40 + 10 + 10),
+        (&["bookinfo", "--sidecars"], "details-v1", 4 + 10),
+        (&["bookinfo", "--sidecars", "--app", "simple"], "first-v1", 3 + 10),
+        (&["knative", "--revisions", "12"], "client", 8 * 12),
+    ] {
+        made(&bench, args);
+        let run = bench.run(&["whatif", "scope", "made", "-o", "json"]);
+        assert_eq!((run.code, &*run.stderr), (0, ""), "{args:?}");
+        let report = run.json();
+        let row = report["workloads"].as_array().unwrap().iter().find(|w| w["source"] == "dump").unwrap();
+        assert_eq!(row["name"], name);
+        assert_eq!((&row["compared"], &row["differences"]), (&true.into(), &json!([])), "{args:?}");
+        assert_eq!(row["before"]["counts"]["outbound_clusters"], clusters, "{args:?}");
+        for folder in ["made", "again"] {
+            std::fs::remove_dir_all(bench.path(folder)).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -139,7 +164,8 @@ fn kmesh_is_a_trace_that_bpf_simulate_takes() {
     assert_eq!((counts[0], counts.iter().max(), counts.last()), (0, Some(&1000), Some(&0)));
 }
 
-/// Without `--unsorted`, a push that changes nothing is the same text; with it, no listener is.
+/// Without `--unsorted`, a push that changes nothing is the same text and drains nothing; with it, every chain of every
+/// such push is another one, and the old ones drain.
 #[test]
 fn osm_shuffles_only_when_asked() {
     let bench = Bench::new();
@@ -155,6 +181,30 @@ fn osm_shuffles_only_when_asked() {
             .collect();
         let [.., a, b] = &lds[..] else { panic!("two pushes") };
         assert_eq!(a != b, unsorted);
+
+        let run =
+            bench.run(&["replay", "made/recording.jsonl.gz", "--server-info", "made/server_info.json", "-o", "json"]);
+        assert_eq!((run.code, &*run.stderr), (0, ""));
+        let report = run.json();
+        let replayed = &report["runs"][0];
+        let of_lds = |p: &&Value| p["xds"] == "LDS";
+        let all: Vec<&Value> = replayed["pushes"].as_array().unwrap().iter().filter(of_lds).collect();
+        // the last three change nothing
+        for p in &all[all.len() - 3..] {
+            let (changed, same) = (p["modified_in_place"].as_u64().unwrap(), p["no_op"].as_u64().unwrap());
+            assert_eq!((changed, same), if unsorted { (2, 0) } else { (0, 2) }, "{p}");
+        }
+        let draining = |t: f64| {
+            let mut rows = replayed["timeline"].as_array().unwrap().iter();
+            let row = rows.rfind(|r| r["t"].as_f64().unwrap() <= t).unwrap();
+            row["filter_chains_draining"].as_u64().unwrap()
+        };
+        // five outbound chains and one inbound
+        let [.., grown, _, _, last] = &all[..] else { panic!("four pushes") };
+        let (before, after) =
+            (draining(grown["t"].as_f64().unwrap() + 1.0), draining(last["t"].as_f64().unwrap() + 1.0));
+        assert_eq!(after - before, if unsorted { 3 * 6 } else { 0 });
+        assert!(unsorted || after == 0);
     }
 }
 

@@ -45,11 +45,11 @@ fn meshes_and_gateways() {
     for (args, listeners, clusters) in [
         (&["osm", "--services", "6"][..], 2, 3),
         (&["osm", "--services", "6", "--permissive", "--wasm", "--unsorted", "--module-bytes", "20000"], 2, 9),
-        (&["knative", "--revisions", "12"], 29, 97),
-        (&["istio", "--services", "24"], 10, 30),
+        (&["knative", "--revisions", "12"], 31, 100),
+        (&["istio", "--services", "24"], 20, 46),
         (&["gateway", "--routes", "20"], 1, 21),
-        (&["bookinfo", "--sidecars"], 12, 18),
-        (&["bookinfo", "--sidecars", "--app", "simple"], 12, 17),
+        (&["bookinfo", "--sidecars"], 13, 19),
+        (&["bookinfo", "--sidecars", "--app", "simple"], 13, 18),
     ] {
         let Some(player) = accepted(args) else { return };
         let seen = player.envoy.stats("^listener_manager|^cluster_manager").unwrap();

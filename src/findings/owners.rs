@@ -56,6 +56,12 @@ fn by_name(name: &str) -> Belongs<'_> {
         [namespace, rest] if rest.contains('|') => {
             return of(namespace, rest.split('|').next().unwrap_or(rest));
         }
+        // Contour's route tables: https/host
+        ["http" | "https", host] => return of("", host),
+        // OSM's secrets: kind:namespace/name
+        [kind, owner] if kind.contains("cert") && kind.contains(':') => {
+            return of(kind.split_once(':').map_or("", |(_, namespace)| namespace), owner);
+        }
         // Contour: namespace/service/port/hash; Envoy Gateway listener: namespace/gateway/listener
         [namespace, owner, _, ..] if !namespace.is_empty() => return of(namespace, owner),
         [namespace, owner] if !namespace.is_empty() => return of(namespace, owner),
@@ -118,6 +124,8 @@ mod tests {
             ("default-petstore-8080_gloo-system", "gloo-system", "default-petstore-8080"),
             ("web.default.dc1.internal.1111.consul", "default", "web"),
             ("xds-grpc", "", "xds-grpc"),
+            ("https/app.example.com", "", "app.example.com"),
+            ("root-cert-for-mtls-outbound:shop/cart", "shop", "cart"),
         ] {
             assert_eq!(by_name(name), of(namespace, owner), "{name}");
         }

@@ -6,7 +6,7 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::write::{Output, Proxy, State, config_dump, seconds, server_info};
-use super::{Dice, Folder, kubernetes_list, watch_line};
+use super::{Dice, Folder, istio, kubernetes_list, watch_line};
 use crate::lab::{Workload, mixes};
 use crate::model::stream::XdsType;
 
@@ -121,7 +121,9 @@ impl Osm {
         for i in 0..self.services {
             let name = format!("service-{i:02}");
             objects.push(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}));
-            objects.extend(workload("default", &name, &[("http", 80)], &["app", "envoy"]));
+            objects.push(service(&name, 80, &name));
+            let ip = format!("10.244.{}.{}", i / 250, i % 250 + 1);
+            objects.extend(workload("default", &name, &name, &ip, &["app", "envoy"]));
         }
         kubernetes_list(folder, &objects)
     }
@@ -151,38 +153,31 @@ fn shuffle_headers(value: &mut Value, dice: &mut Dice) {
     }
 }
 
-/// Service, Deployment and Pod of one name.
-fn workload(namespace: &str, name: &str, ports: &[(&str, u32)], containers: &[&str]) -> Vec<Value> {
-    let port = |(n, p): &(&str, u32)| json!({"name": n, "port": p, "targetPort": 8080, "protocol": "TCP"});
-    let labels = json!({"app": name});
+/// Deployment and Pod of one name, with the label `app`.
+fn workload(namespace: &str, name: &str, app: &str, ip: &str, containers: &[&str]) -> Vec<Value> {
+    let labels = json!({"app": app});
     let containers: Vec<Value> =
         containers.iter().map(|c| json!({"name": c, "image": format!("example.com/{c}:1")})).collect();
-    let mut all = vec![
+    vec![
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
             "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}}}),
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("{name}-0"), "namespace": namespace, "labels": labels,
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("{name}-0"), "namespace": namespace, "labels": {"app": app, "pod-template-hash": "5d8f7c9b64"},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{name}-5d8f7c9b64"), "controller": true}]},
-            "spec": {"containers": containers}, "status": {"phase": "Running"}}),
-    ];
-    if !ports.is_empty() {
-        all.insert(0, service(namespace, name, ports.iter().map(port).collect(), json!({}), Some(labels)));
-    }
-    all
+            "spec": {"containers": containers}, "status": {"phase": "Running", "podIP": ip}}),
+    ]
 }
 
-fn service(namespace: &str, name: &str, ports: Vec<Value>, labels: Value, selector: Option<Value>) -> Value {
-    let mut object = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace, "labels": labels},
-        "spec": {"type": "ClusterIP", "ports": ports}});
-    if let Some(selector) = selector {
-        object["spec"]["selector"] = selector;
-    }
-    object
+/// A Service of the namespace `default` with one HTTP port and the selector `app`.
+fn service(name: &str, port: u16, app: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+        "spec": {"type": "ClusterIP", "ports": [{"name": "http", "port": port, "targetPort": 8080, "protocol": "TCP"}], "selector": {"app": app}}})
 }
 
-fn istio_proxy(node: &str, delta: bool) -> Proxy {
+/// The sidecar of the only pod of a workload.
+fn istio_proxy(workload: &str, namespace: &str, delta: bool) -> Proxy {
     // Istio: drainDuration 45 s, immediate; concurrency by CPU limit
     Proxy {
-        node: node.into(),
+        node: format!("sidecar~10.244.0.7~{workload}-0.{namespace}~{namespace}.svc.cluster.local"),
         cluster: "istio-proxy".into(),
         workers: 2,
         drain_s: 45,
@@ -197,19 +192,27 @@ fn istio_proxy(node: &str, delta: bool) -> Proxy {
 /// # Errors
 /// Those of the files.
 pub fn knative(revisions: u32, folder: &mut dyn Folder) -> io::Result<()> {
-    let proxy = istio_proxy("sidecar~10.244.0.7~client-0.default~default.svc.cluster.local", false);
+    let proxy = istio_proxy("client", "default", false);
     let growth = Growth { count: revisions, steps: 10, every_s: 30, repeats: 0 };
-    envoy_side(folder, &proxy, &growth, &|n, _| state(mixes::knative("knative", n as usize, 2)))?;
+    let services: Vec<istio::Service> = (0..revisions).flat_map(revision_services).collect();
+    envoy_side(folder, &proxy, &growth, &|n, _| state(istio::sidecar(&services[..2 * n as usize], "default", None)))?;
     let mut events = vec![(
         0,
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config-gc", "namespace": "knative-serving"},
         "data": {"retain-since-create-time": "48h", "retain-since-last-active-time": "15h", "min-non-active-revisions": "20", "max-non-active-revisions": "1000"}}),
     )];
+    events.extend(
+        workload("default", "client", "client", "10.244.0.7", &["app", "istio-proxy"]).into_iter().map(|o| (0, o)),
+    );
     let latest = revisions.saturating_sub(1);
+    let mut before = 0;
     for (t, n) in growth.pushes() {
-        for r in revisions_since(&events)..n {
-            events.extend(revision(r, r == latest).into_iter().map(|o| (t, o)));
+        for r in before..n {
+            events.push((t, revision(r, r == latest)));
+            let both = &services[2 * r as usize..][..2];
+            events.extend(both.iter().flat_map(istio::Service::objects).map(|o| (t, o)));
         }
+        before = n;
     }
     let name = |r: u32| format!("hello-{r:05}");
     let traffic = json!([{"revisionName": name(latest), "latestRevision": true, "percent": 100}]);
@@ -225,57 +228,72 @@ pub fn knative(revisions: u32, folder: &mut dyn Folder) -> io::Result<()> {
     kubernetes_list(folder, &events.into_iter().map(|(_, o)| o).collect::<Vec<_>>())
 }
 
-/// Revisions among the objects so far.
-fn revisions_since(events: &[(i64, Value)]) -> u32 {
-    events.iter().filter(|(_, o)| o["kind"] == "Revision").count() as u32
+/// A revision (Knative 1.11).
+fn revision(r: u32, active: bool) -> Value {
+    json!({"apiVersion": "serving.knative.dev/v1", "kind": "Revision",
+        "metadata": {"name": format!("hello-{r:05}"), "namespace": "default", "labels": {"serving.knative.dev/service": "hello", "serving.knative.dev/configuration": "hello", "serving.knative.dev/configurationGeneration": (r + 1).to_string(),
+            "serving.knative.dev/routingState": if active { "active" } else { "reserve" }}},
+        "spec": {"containers": [{"name": "user-container", "image": "example.com/hello:1"}]},
+        "status": {"conditions": [{"type": "Active", "status": if active { "True" } else { "False" }}, {"type": "Ready", "status": "True"}]}})
 }
 
-/// A revision with its public and private Service (`pkg/reconciler/serverlessservice/resources/services.go` of 1.11).
-fn revision(r: u32, active: bool) -> Vec<Value> {
+/// Its public and private Service (`pkg/reconciler/serverlessservice/resources/services.go` of 1.11): the public one leads
+/// to the activator while no pod of the revision runs, the private one to nothing.
+fn revision_services(r: u32) -> [istio::Service; 2] {
     let name = format!("hello-{r:05}");
-    let port = |(n, p): (&str, u32)| json!({"name": n, "port": p, "protocol": "TCP"});
-    let labels = |kind: &str| json!({"serving.knative.dev/service": "hello", "serving.knative.dev/revision": name, "networking.internal.knative.dev/serviceType": kind});
-    let public = [("http", 80), ("https", 443)];
+    let one = |kind: &str, name: String, net: u32, ports: &[istio::Port]| istio::Service {
+        namespace: "default".to_owned(),
+        name,
+        address: format!("10.{net}.{}.{}", r / 250, r % 250),
+        ports: ports.to_vec(),
+        labels: json!({"serving.knative.dev/service": "hello", "serving.knative.dev/revision": format!("hello-{r:05}"), "networking.internal.knative.dev/serviceType": kind}),
+        selector: (kind == "Private").then(|| json!({"serving.knative.dev/revision": format!("hello-{r:05}")})),
+        pods: if kind == "Public" { vec!["10.244.1.1".to_owned()] } else { Vec::new() },
+    };
     let private = [
-        ("http", 80),
-        ("https", 443),
-        ("http-autometric", 9090),
-        ("http-usermetric", 9091),
-        ("http-queueadm", 8022),
-        ("http-istio", 8012),
+        ("http", 80, 8012),
+        ("https", 443, 8112),
+        ("http-autometric", 9090, 9090),
+        ("http-usermetric", 9091, 9091),
+        ("http-queueadm", 8022, 8022),
+        ("http-istio", 8012, 8012),
     ];
-    vec![
-        json!({"apiVersion": "serving.knative.dev/v1", "kind": "Revision",
-            "metadata": {"name": name, "namespace": "default", "labels": {"serving.knative.dev/service": "hello", "serving.knative.dev/configuration": "hello", "serving.knative.dev/configurationGeneration": (r + 1).to_string(),
-                "serving.knative.dev/routingState": if active { "active" } else { "reserve" }}},
-            "spec": {"containers": [{"name": "user-container", "image": "example.com/hello:1"}]},
-            "status": {"conditions": [{"type": "Active", "status": if active { "True" } else { "False" }}, {"type": "Ready", "status": "True"}]}}),
-        service("default", &name, public.map(port).to_vec(), labels("Public"), None),
-        service(
-            "default",
-            &format!("{name}-private"),
-            private.map(port).to_vec(),
-            labels("Private"),
-            Some(json!({"serving.knative.dev/revision": name})),
-        ),
+    [
+        one("Public", name.clone(), 96, &[("http", 80, 8012), ("https", 443, 8112)]),
+        one("Private", format!("{name}-private"), 97, &private),
     ]
 }
 
-/// `istio`: the sidecar of a mesh with N services in ten namespaces, unscoped, delta xDS (the default since 1.22).
+/// `istio`: the sidecar of a mesh with N services in ten namespaces, unscoped, delta xDS (the default since 1.22). Each
+/// has an HTTP port, every fourth an HTTPS one besides.
 ///
 /// # Errors
 /// Those of the files.
 pub fn istio(services: u32, folder: &mut dyn Folder) -> io::Result<()> {
-    let proxy = istio_proxy("sidecar~10.244.0.7~service-0000-0.namespace-00~namespace-00.svc.cluster.local", true);
+    let proxy = istio_proxy("service-0000", "namespace-00", true);
     let growth = Growth { count: services, steps: 10, every_s: 30, repeats: 0 };
-    envoy_side(folder, &proxy, &growth, &|n, _| state(mixes::istio_sidecar("istio", n as usize, 2, true)))?;
+    let pod = |i: u32| format!("10.244.{}.{}", i / 250, i % 250 + 1);
+    let ports = |i: u32| {
+        let mut ports = vec![("http", [8080, 80, 9090][i as usize % 3], 8080)];
+        ports.extend(i.is_multiple_of(4).then_some(("https", 443, 8443)));
+        ports
+    };
+    let mut all = istio::surroundings();
+    let fixed = all.len();
+    all.extend((0..services).map(|i| {
+        let (namespace, name) = (format!("namespace-{:02}", i % 10), format!("service-{i:04}"));
+        istio::Service::of_app(&namespace, &name, format!("10.96.{}.{}", i / 250, i % 250 + 1), &ports(i), vec![pod(i)])
+    }));
+    envoy_side(folder, &proxy, &growth, &|n, _| {
+        state(istio::sidecar(&all[..fixed + n as usize], "namespace-00", Some("service-0000")))
+    })?;
     let mut objects = Vec::new();
     for n in 0..10 {
         objects.push(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("namespace-{n:02}"), "labels": {"istio-injection": "enabled"}}}));
     }
-    for i in 0..services {
-        let (namespace, name) = (format!("namespace-{:02}", i % 10), format!("service-{i:04}"));
-        objects.extend(workload(&namespace, &name, &[("http", 8080)], &["app", "istio-proxy"]));
+    objects.extend(all.iter().flat_map(istio::Service::objects));
+    for (s, i) in all[fixed..].iter().zip(0..) {
+        objects.extend(workload(&s.namespace, &s.name, &s.name, &pod(i), &["app", "istio-proxy"]));
     }
     kubernetes_list(folder, &objects)
 }
@@ -307,7 +325,8 @@ pub fn gateway(routes: u32, folder: &mut dyn Folder) -> io::Result<()> {
             "spec": {"parentRefs": [{"name": "eg"}], "hostnames": [format!("www-{i:04}.example.com")],
                 "rules": [{"backendRefs": [{"name": "backend", "port": 8080}], "matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]}}));
     }
-    objects.extend(workload("default", "backend", &[("http", 8080)], &["app"]));
+    objects.push(service("backend", 8080, "backend"));
+    objects.extend(workload("default", "backend", "backend", "10.244.0.1", &["app"]));
     kubernetes_list(folder, &objects)
 }
 
@@ -329,21 +348,32 @@ pub fn bookinfo(app: App, sidecars: bool, folder: &mut dyn Folder) -> io::Result
         App::Bookinfo => &["details-v1", "productpage-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3"],
         App::Simple => &["first-v1", "second-v1", "third-v1"],
     };
-    let mut services: Vec<&str> = workloads.iter().map(|w| w.split('-').next().unwrap_or(w)).collect();
-    services.dedup();
-    let mut objects = Vec::new();
-    for name in &services {
-        let port = json!({"name": "http", "port": 9080, "targetPort": 9080, "protocol": "TCP"});
-        objects.push(service("default", name, vec![port], json!({"app": name}), Some(json!({"app": name}))));
+    let app = |w: &str| w.split('-').next().unwrap_or(w).to_owned();
+    let pod = |i: usize| format!("10.244.0.{}", i + 7);
+    let mut services = istio::surroundings();
+    for (i, w) in workloads.iter().enumerate() {
+        match services.iter_mut().find(|s| s.name == app(w)) {
+            Some(s) => s.pods.push(pod(i)),
+            None => services.push(istio::Service::of_app(
+                "default",
+                &app(w),
+                format!("10.96.1.{}", i + 1),
+                &[("http", 9080, 9080)],
+                vec![pod(i)],
+            )),
+        }
     }
+    let mut objects: Vec<Value> = services.iter().flat_map(istio::Service::objects).collect();
     let containers: &[&str] = if sidecars { &["app", "istio-proxy"] } else { &["app"] };
-    for name in workloads {
-        objects.extend(workload("default", name, &[], containers));
+    for (i, name) in workloads.iter().enumerate() {
+        objects.extend(workload("default", name, &app(name), &pod(i), containers));
     }
     if sidecars {
-        let proxy = istio_proxy("sidecar~10.244.0.7~productpage-v1-0.default~default.svc.cluster.local", false);
-        let growth = Growth { count: services.len() as u32, steps: 1, every_s: 1, repeats: 0 };
-        envoy_side(folder, &proxy, &growth, &|_, _| state(mixes::istio_small("bookinfo", &services, 2)))?;
+        let proxy = istio_proxy(workloads[0], "default", false);
+        let growth = Growth { count: 1, steps: 1, every_s: 1, repeats: 0 };
+        envoy_side(folder, &proxy, &growth, &|_, _| {
+            state(istio::sidecar(&services, "default", Some(&app(workloads[0]))))
+        })?;
     }
     kubernetes_list(folder, &objects)
 }
@@ -364,15 +394,6 @@ pub fn kmesh(services: u32, version: &str, folder: &mut dyn Folder) -> io::Resul
         json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "kmesh", "namespace": "kmesh-system"},
         "spec": {"template": {"spec": {"containers": [{"name": "kmesh", "image": format!("ghcr.io/kmesh-net/kmesh:v{version}.0")}]}}}}),
     ];
-    let port = json!({"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"});
-    for i in 0..services {
-        objects.push(service(
-            "default",
-            &format!("service-{i:05}"),
-            vec![port.clone()],
-            json!({}),
-            Some(json!({"app": "backend"})),
-        ));
-    }
+    objects.extend((0..services).map(|i| service(&format!("service-{i:05}"), 80, "backend")));
     kubernetes_list(folder, &objects)
 }

@@ -7,6 +7,7 @@
 pub mod cases;
 pub mod contour;
 
+mod istio;
 mod write;
 
 use std::io::{self, Write};

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use extensions::*;
 pub use extensions::{access_loggers, http_filters, network_rbac, rbac};
-pub use routes::istio_vhost;
+pub use routes::{istio_retries, istio_vhost};
 
 use super::Workload;
 use super::shapes::*;
@@ -130,8 +130,13 @@ fn deferred(stats: bool, clusters: bool) -> Value {
 
 const LUA: &str = "function envoy_on_request(handle)\n  handle:headers():add('x-lab', 'request')\nend\nfunction envoy_on_response(handle)\n  handle:headers():add('x-lab', 'response')\nend\n";
 
-/// The `tls` part of Istio's `transport_socket_matches`.
+/// The `tls` part of Istio's `transport_socket_matches`, for the service of a number.
 pub fn istio_matches(i: usize) -> Value {
+    istio_matches_of(&format!("outbound_.8080_._.service-{i:04}.namespace-{:02}.svc.cluster.local", i % 10))
+}
+
+/// The same for a server name.
+pub fn istio_matches_of(sni: &str) -> Value {
     let tls = upstream_tls(
         json!({"tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
                "alpn_protocols": ["istio-peer-exchange", "istio"],
@@ -139,7 +144,7 @@ pub fn istio_matches(i: usize) -> Value {
                "combined_validation_context": {"default_validation_context": {"match_typed_subject_alt_names":
                    [{"san_type": "URI", "matcher": {"exact": "spiffe://cluster.local/ns/default/sa/default"}}]},
                    "validation_context_sds_secret_config": sds("ROOTCA")}}),
-        &format!("outbound_.8080_._.service-{i:04}.namespace-{:02}.svc.cluster.local", i % 10),
+        sni,
     );
     json!({"transport_socket_matches": [
         {"name": "tlsMode-istio", "match": {"tlsMode": "istio"}, "transport_socket": tls},
@@ -147,11 +152,16 @@ pub fn istio_matches(i: usize) -> Value {
             "typed_config": typed("envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", json!({}))}}]})
 }
 
-/// Istio's cluster metadata.
+/// Istio's cluster metadata, for the service of a number.
 pub fn istio_metadata(i: usize) -> Value {
+    istio_metadata_of(&format!("service-{i:04}"), &format!("namespace-{:02}", i % 10), 8080)
+}
+
+/// The same for a service and port.
+pub fn istio_metadata_of(name: &str, namespace: &str, port: u16) -> Value {
     json!({"metadata": {"filter_metadata": {"istio": {
-        "default_original_port": 8080.0,
-        "services": [{"host": format!("service-{i:04}.namespace-{:02}.svc.cluster.local", i % 10), "name": format!("service-{i:04}"), "namespace": format!("namespace-{:02}", i % 10)}]}}}})
+        "default_original_port": f64::from(port),
+        "services": [{"host": format!("{name}.{namespace}.svc.cluster.local"), "name": name, "namespace": namespace}]}}}})
 }
 
 fn mesh_secrets(w: &mut Workload) {

@@ -264,12 +264,14 @@ fn static_edge(name: &str, workers: u32) -> Workload {
     w
 }
 
-fn mesh_secrets(w: &mut Workload) {
+/// Certificate and root of a mesh.
+pub(crate) fn mesh_secrets(w: &mut Workload) {
     w.secrets.push(certificate_secret("default", rsa()));
     w.secrets.push(ca_secret("ROOTCA", roots(1, 1), &[]));
 }
 
-fn breakers() -> Value {
+/// Limits as meshes set them: none.
+pub(crate) fn breakers() -> Value {
     json!({"circuit_breakers": {"thresholds": [{"max_connections": 4294967295u32, "max_pending_requests": 4294967295u32,
         "max_requests": 4294967295u32, "max_retries": 4294967295u32, "track_remaining": true}]}})
 }
@@ -305,7 +307,8 @@ fn istio_filters() -> Vec<Value> {
     http_filters().into_iter().filter(|(label, _)| wanted.contains(label)).map(|(_, f)| f).collect()
 }
 
-fn istio_hcm(prefix: &str, routes: Value, mut filters: Vec<Value>) -> Value {
+/// Istio's HTTP connection manager.
+pub(crate) fn istio_hcm(prefix: &str, routes: Value, mut filters: Vec<Value>) -> Value {
     filters.extend(istio_filters());
     hcm(
         prefix,
@@ -332,7 +335,8 @@ fn istio_downstream_tls() -> Value {
     )
 }
 
-fn listener_filter(name: &str, type_name: &str) -> Value {
+/// A listener filter without settings.
+pub(crate) fn listener_filter(name: &str, type_name: &str) -> Value {
     filter(
         &format!("envoy.filters.listener.{name}"),
         &format!("envoy.extensions.filters.listener.{name}.v3.{type_name}"),
@@ -340,8 +344,9 @@ fn listener_filter(name: &str, type_name: &str) -> Value {
     )
 }
 
-fn istio_inbound(i: usize) -> Vec<Value> {
-    let name = format!("inbound|{}||", 8080 + i);
+/// The chains of an inbound port that is not declared: HTTP with and without mutual TLS, and TCP.
+pub(crate) fn istio_inbound(port: usize) -> Vec<Value> {
+    let name = format!("inbound|{port}||");
     let table = table(
         &name,
         vec![with(
@@ -357,19 +362,19 @@ fn istio_inbound(i: usize) -> Vec<Value> {
         )],
     );
     let rbac = filter("envoy.filters.http.rbac", "envoy.extensions.filters.http.rbac.v3.RBAC", rbac(3));
-    let http = istio_hcm(&format!("inbound_0.0.0.0_{};", 8080 + i), inline(table), vec![rbac]);
+    let http = istio_hcm(&format!("inbound_0.0.0.0_{port};"), inline(table), vec![rbac]);
     let mut tcp = tcp_proxy(&name, &name);
     tcp["typed_config"]["access_log"] = json!([access_loggers()[1].1]);
     let tls = json!({"transport_socket": istio_downstream_tls()});
     vec![
         with(
-            json!({"name": format!("0.0.0.0_{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "tls",
+            json!({"name": format!("0.0.0.0_{port}"), "filter_chain_match": {"destination_port": port, "transport_protocol": "tls",
             "application_protocols": ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"]}, "filters": [http.clone()]}),
             tls.clone(),
         ),
-        json!({"name": format!("0.0.0.0_{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "raw_buffer"}, "filters": [http]}),
+        json!({"name": format!("0.0.0.0_{port}"), "filter_chain_match": {"destination_port": port, "transport_protocol": "raw_buffer"}, "filters": [http]}),
         with(
-            json!({"name": format!("tcp-{}", 8080 + i), "filter_chain_match": {"destination_port": 8080 + i, "transport_protocol": "tls"}, "filters": [tcp]}),
+            json!({"name": format!("tcp-{port}"), "filter_chain_match": {"destination_port": port, "transport_protocol": "tls"}, "filters": [tcp]}),
             tls,
         ),
     ]
@@ -432,66 +437,10 @@ pub fn istio_sidecar(name: &str, services: usize, workers: u32, fewer_stats: boo
             json!({"traffic_direction": "OUTBOUND"}),
         ));
     }
-    let inbound: Vec<Value> = (0..3).flat_map(istio_inbound).collect();
+    let inbound: Vec<Value> = (8080..8083).flat_map(istio_inbound).collect();
     w.listeners.push(with(listener("virtualInbound", inbound), json!({"traffic_direction": "INBOUND",
         "listener_filters": [listener_filter("original_dst", "OriginalDst"), listener_filter("tls_inspector", "TlsInspector"), listener_filter("http_inspector", "HttpInspector")],
         "access_log": [access_loggers()[1].1]})));
-    w
-}
-
-/// A sidecar of a small mesh of Istio: the named services on port 9080, and what every cluster has besides.
-pub fn istio_small(name: &str, services: &[&str], workers: u32) -> Workload {
-    let mut w = Workload::new(name, workers);
-    w.bootstrap = Some(istio_stats());
-    mesh_secrets(&mut w);
-    let mut ports: Vec<(String, usize, bool)> =
-        services.iter().map(|s| (format!("{s}.default.svc.cluster.local"), 9080, true)).collect();
-    for (host, list) in [
-        ("istiod.istio-system", &[(15010, true), (15012, false), (443, false), (15014, true)][..]),
-        ("istio-ingressgateway.istio-system", &[(15021, false), (80, true), (443, false)]),
-        ("kube-dns.kube-system", &[(53, false), (9153, true)]),
-        ("kubernetes.default", &[(443, false)]),
-    ] {
-        ports.extend(list.iter().map(|(port, http)| (format!("{host}.svc.cluster.local"), *port, *http)));
-    }
-    let mut tables: std::collections::BTreeMap<usize, Vec<Value>> = std::collections::BTreeMap::new();
-    for (i, (host, port, http)) in ports.iter().enumerate() {
-        let cluster = format!("outbound|{port}||{host}");
-        w.clusters.push(with(with(with(eds_cluster(&cluster), istio_matches(i)), istio_metadata(i)), breakers()));
-        w.endpoints.push(istio_endpoints(&cluster, i));
-        if *http {
-            let short = host.split('.').next().unwrap_or(host);
-            tables.entry(*port).or_default().push(vhost(
-                &format!("{host}:{port}"),
-                &[host.clone(), short.to_owned(), format!("10.96.1.{i}")],
-                vec![with(
-                    route("/", &cluster),
-                    json!({"name": "default", "decorator": {"operation": format!("{host}:{port}/*")}}),
-                )],
-            ));
-        } else {
-            let mut proxy = tcp_proxy(&cluster, &cluster);
-            proxy["typed_config"]["access_log"] = json!([access_loggers()[1].1]);
-            w.listeners.push(with(
-                unbound(&format!("10.96.1.{i}_{port}"), 100 + i, vec![chain(vec![proxy])]),
-                json!({"traffic_direction": "OUTBOUND"}),
-            ));
-        }
-    }
-    for (port, hosts) in tables {
-        w.routes.push(table(&port.to_string(), hosts));
-        let http = istio_hcm(&format!("outbound_0.0.0.0_{port};"), rds(&port.to_string()), vec![]);
-        w.listeners.push(with(
-            unbound(&format!("0.0.0.0_{port}"), port, vec![chain(vec![http])]),
-            json!({"traffic_direction": "OUTBOUND", "listener_filters": [listener_filter("http_inspector", "HttpInspector")]}),
-        ));
-    }
-    w.clusters.push(with(plain_cluster("inbound|8080||", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
-    w.clusters
-        .push(with(plain_cluster("PassthroughCluster", "ORIGINAL_DST"), json!({"lb_policy": "CLUSTER_PROVIDED"})));
-    w.clusters.push(plain_cluster("BlackHoleCluster", "STATIC"));
-    w.listeners.push(with(listener("virtualInbound", istio_inbound(0)), json!({"traffic_direction": "INBOUND",
-        "listener_filters": [listener_filter("original_dst", "OriginalDst"), listener_filter("tls_inspector", "TlsInspector"), listener_filter("http_inspector", "HttpInspector")]})));
     w
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use meshdump::lab::{self, Ads, EnvoyProcess, Launch, types};
+use meshdump::lab::{self, Ads, EnvoyProcess, Launch, Workload, types};
 use serde_json::{Value, json};
 
 #[expect(clippy::print_stderr, reason = "a skipped test says why, and the figures belong into the log")]
@@ -137,4 +137,38 @@ impl Player {
     pub(crate) fn settle(&self) {
         self.envoy.settle(Some(&self.ads), WAIT).unwrap();
     }
+}
+
+/// What the recording of a generated case ends with, for an Envoy with the case's settings.
+pub(crate) fn end_of(folder: &Path) -> Workload {
+    let dump: Value = serde_json::from_str(&text(&folder.join("config_dump.json.gz"))).unwrap();
+    let info: Value = serde_json::from_str(&text(&folder.join("server_info.json"))).unwrap();
+    let bootstrap = &dump["configs"][0]["bootstrap"];
+    let workers = info["command_line_options"]["concurrency"].as_u64().unwrap() as u32;
+    let mut w = Workload::new("end", workers);
+    let own: Vec<&str> = bootstrap.as_object().unwrap().keys().map(String::as_str).collect();
+    let own = own.into_iter().filter(|k| !matches!(*k, "admin" | "static_resources" | "dynamic_resources"));
+    w.bootstrap = Some(own.map(|k| (k.to_owned(), bootstrap[k].clone())).collect());
+    for push in recording(&folder.join("recording.jsonl.gz")) {
+        let url = push.body["type_url"].as_str().unwrap();
+        let held = match url {
+            types::CLUSTER => &mut w.clusters,
+            types::ENDPOINT => &mut w.endpoints,
+            types::LISTENER => &mut w.listeners,
+            types::ROUTE => &mut w.routes,
+            types::SECRET => &mut w.secrets,
+            other => panic!("{other}"),
+        };
+        let sent = push.body["resources"].as_array().unwrap();
+        if push.body.get("removed_resources").is_none() {
+            held.clone_from(sent);
+            continue;
+        }
+        let changed = |v: &Value| sent.iter().any(|s| s["name"] == lab::resource_name(v));
+        let removed =
+            |v: &Value| push.body["removed_resources"].as_array().unwrap().iter().any(|n| n == lab::resource_name(v));
+        held.retain(|v| !changed(v) && !removed(v));
+        held.extend(sent.iter().map(|s| s["resource"].clone()));
+    }
+    w
 }

@@ -296,10 +296,15 @@ pub fn istio_vhost(i: usize) -> Value {
         ],
         vec![json!({"name": "default", "match": {"prefix": "/"}, "decorator": {"operation": format!("{host}:8080/*")},
             "route": {"cluster": service(i), "timeout": "0s", "max_grpc_timeout": "0s", "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"},
-                "retry_policy": {"retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", "num_retries": 2,
-                    "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", json!({}))}],
-                    "host_selection_retry_max_attempts": "5", "retriable_status_codes": [503]}}})],
+                "retry_policy": istio_retries()}})],
     );
     v["include_request_attempt_count"] = true.into();
     v
+}
+
+/// Istio's default retries.
+pub fn istio_retries() -> Value {
+    json!({"retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes", "num_retries": 2,
+        "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": typed("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate", json!({}))}],
+        "host_selection_retry_max_attempts": "5", "retriable_status_codes": [503]})
 }
