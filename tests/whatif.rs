@@ -216,3 +216,98 @@ fn wrong_usage() {
     }
     assert_eq!(bench.run(&["whatif", "nowhere.jsonl", "--policy", "istio"]).code, 3);
 }
+
+/// What a push did, without what depends on its bytes.
+fn done(push: &Value) -> Vec<&Value> {
+    ["t", "xds", "resources", "added", "modified_full", "modified_in_place", "removed", "no_op", "order_only"]
+        .iter()
+        .map(|key| &push[*key])
+        .collect()
+}
+
+#[test]
+fn a_watch_under_the_recorded_policy_is_the_recording() {
+    let bench = Bench::new();
+    for (preset, version) in [("contour-0.5", "1.40"), ("contour-0.5", "1.14"), ("contour-0.13", "1.40")] {
+        let args = ["contour", "--ingresses", "30", "--block", "15", "--tls", "--delete", "--preset", preset];
+        assert_eq!(bench.run(&[&["generate"][..], &args, &["--out", "made"]].concat()).code, 0);
+        let envoy = ["--server-info", "made/server_info.json", "--envoy-version", version, "-o", "json"];
+        let replay = bench.run(&[&["replay", "made/recording.jsonl.gz"][..], &envoy].concat()).json();
+        let watch = ["whatif", "made/watch.jsonl.gz", "--preset", preset, "--fix", "reorder"];
+        let run = bench.run(&[&watch[..], &envoy].concat());
+        assert_eq!((run.code, &*run.stderr), (0, ""));
+        let (recorded, made) = (&replay["runs"][0], &run.json()["runs"][0]);
+        let both = [recorded, made].map(|r| r["pushes"].as_array().unwrap());
+        assert!(both[0].len() > 50 && both[0].len() == both[1].len());
+        for (a, b) in both[0].iter().zip(both[1]) {
+            assert_eq!(done(a), done(b), "{preset} on {version}");
+        }
+        assert_eq!(recorded["drains_total"], made["drains"]);
+        let gauges = |r: &Value| {
+            let rows = r["timeline"].as_array().unwrap().iter();
+            rows.map(|r| {
+                (r["listeners_draining"].as_u64(), r["filter_chains_draining"].as_u64(), r["groups_draining"].as_u64())
+            })
+            .max()
+        };
+        assert_eq!(gauges(recorded), gauges(made));
+        // virtual hosts count at their mean price, and a chain is not weighed with its list
+        let [a, b] = [recorded, made].map(|r| r["peak"]["allocated"]["bytes"].as_f64().unwrap());
+        assert!((a / b - 1.0).abs() < 0.01, "{preset} on {version}: {a} and {b}");
+    }
+}
+
+/// The four fixes of the talk, each alone and all together (seed 001), on an Envoy of the time.
+#[test]
+fn the_four_fixes() {
+    let bench = Bench::new();
+    let args =
+        ["generate", "contour", "--ingresses", "60", "--block", "20", "--tls", "--delete", "--preset", "contour-0.12"];
+    assert_eq!(bench.run(&[&args[..], &["--out", "made"]].concat()).code, 0);
+    let all = [
+        "whatif",
+        "made/watch.jsonl.gz",
+        "--preset",
+        "contour-0.5",
+        "--envoy-version",
+        "1.10",
+        "--answer",
+        "300ms",
+        "--fix",
+        "reorder",
+        "--policy",
+        "contour-0.5:gate=ack-in-turn",
+        "--policy",
+        "contour-0.5:gate=ack",
+        "--policy",
+        "contour-0.6",
+        "--scenario",
+        "contour-0.13 + reorder",
+        "--policy",
+        "contour-0.5:draining=1",
+        "--fix",
+        "merge-chains",
+        "-o",
+        "json",
+    ];
+    let run = bench.run(&all);
+    assert_eq!((run.code, &*run.stderr), (0, ""));
+    let report = run.json();
+    let of = |scenario: &str, key: &str| {
+        let runs = report["runs"].as_array().unwrap();
+        let run = runs.iter().find(|r| r["scenario"] == scenario).unwrap();
+        if key == "peak" { run["peak"]["allocated"]["bytes"].as_u64() } else { run[key].as_u64() }.unwrap()
+    };
+    let peak = |scenario| of(scenario, "peak");
+    // sorting saves the drains of changes that concern nobody; waiting and batching merge; in turn nothing is merged
+    assert!(of("reorder", "drains") < of("contour-0.5", "drains"));
+    assert_eq!(of("contour-0.5:gate=ack-in-turn", "pushes_sent"), of("contour-0.5", "pushes_sent"));
+    assert!(of("contour-0.5:gate=ack", "pushes_sent") < of("contour-0.5", "pushes_sent"));
+    assert!(of("contour-0.6", "pushes_sent") < of("contour-0.5", "pushes_sent"));
+    for alone in ["reorder", "contour-0.5:gate=ack", "contour-0.6"] {
+        assert!(peak(alone) < peak("contour-0.5"), "{alone}");
+        assert!(peak("contour-0.13 + reorder") < peak(alone), "{alone}");
+    }
+    assert!(peak("merge-chains") < peak("contour-0.5") / 2);
+    assert!(peak("contour-0.5:draining=1") < peak("contour-0.13 + reorder"));
+}

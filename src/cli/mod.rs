@@ -14,6 +14,7 @@ mod report;
 mod tool;
 mod whatif;
 mod whatif_scope;
+mod whatif_watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

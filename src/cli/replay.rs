@@ -11,7 +11,7 @@ use crate::cost::envoy::Version;
 use crate::evidence::recording::{self, Loaded};
 use crate::findings::replay::{EnvoyReport, Origin, Played, replay};
 use crate::input::{self, Document};
-use crate::model::problem::Loss;
+use crate::model::problem::{Loss, Problem};
 use crate::model::stream::{Us, What};
 use crate::report;
 use crate::sim::envoy::{Prepared, Settings};
@@ -96,8 +96,23 @@ pub(super) struct Opened {
 impl RecordingArgs {
     /// Reads the recording and settles what Envoy it was.
     pub(super) fn open(&self, hash: bool) -> Result<Opened, Failure> {
+        let found = self.found();
+        self.read(found.documents, found.problems, hash)
+    }
+
+    /// The memory limit, when given.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    /// What the paths lead to.
+    pub(super) fn found(&self) -> input::Inputs {
+        input::collect(&self.recordings, &input::Limits::default())
+    }
+
+    /// Reads `documents` as the recording.
+    pub(super) fn read(&self, documents: Vec<Document>, problems: Vec<Problem>, hash: bool) -> Result<Opened, Failure> {
         let limits = input::Limits::default();
-        let found = input::collect(&self.recordings, &limits);
         let one = |path: &Option<PathBuf>| path.as_deref().map(|p| document(p, &limits)).transpose();
         let (info, bootstrap, base) = (one(&self.server_info)?, one(&self.bootstrap)?, one(&self.base)?);
         let options = recording::Options {
@@ -108,8 +123,8 @@ impl RecordingArgs {
             log_tz: self.log_tz.as_ref(),
             texts: false,
         };
-        let mut loaded = recording::read(&found.documents, &options);
-        loaded.problems.splice(0..0, found.problems);
+        let mut loaded = recording::read(&documents, &options);
+        loaded.problems.splice(0..0, problems);
         let pushes = loaded.recording.events.iter().any(|e| matches!(e.what, What::Push(_)));
         if !pushes && loaded.recording.events.is_empty() {
             let worst = loaded.problems.iter().min_by_key(|p| std::cmp::Reverse(p.loss));

@@ -8,14 +8,18 @@ use serde::Deserialize;
 use super::analyze::inputs;
 use super::output::{Format, OutputArgs};
 use super::replay::{Opened, RecordingArgs};
+use super::whatif_watch::Watched;
 use super::{Exit, Failure, whatif_scope};
+use crate::evidence::watch;
+use crate::findings::analysis::Input;
 use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, report, runs, sweep};
-use crate::input;
+use crate::input::{self, Document};
 use crate::model::problem::Loss;
-use crate::model::stream::Us;
+use crate::model::source::InputId;
+use crate::model::stream::{Event, Recording, Us, What};
 use crate::report;
-use crate::sim::control_plane::parse_duration;
 use crate::sim::control_plane::policy::{COMMON, NAMES};
+use crate::sim::control_plane::{Policy, parse_duration};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +44,7 @@ pub(crate) struct WhatIfArgs {
     /// A setting of Envoy: drain-time=45s, envoy-version=1.14, concurrency=4; each one is a scenario
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// A fix of the configuration: reorder, delta, sotw; each one is a scenario
+    /// A fix of the configuration: reorder, delta, sotw, of a watch also sds and merge-chains; each one is a scenario
     #[arg(long = "fix", value_name = "FIX")]
     fixes: Vec<String>,
     /// Parts joined by +, as 'istio:after=1s + drain-time=45s + reorder': one scenario
@@ -64,6 +68,9 @@ pub(crate) struct WhatIfArgs {
     /// How long Envoy takes to answer, where the recording does not tell
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
     answer: Us,
+    /// Over a Kubernetes watch: the version of Contour, contour-0.5 to contour, that the first run shows
+    #[arg(long, value_name = "PRESET", default_value = "contour-0.13")]
+    preset: Policy,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -144,6 +151,49 @@ fn from_file(path: &PathBuf) -> Result<Vec<Scenario>, Failure> {
     list.into_iter().map(scenario).collect()
 }
 
+/// Over the events of a Kubernetes watch, of which any policy can be tried.
+fn over_watch(args: &WhatIfArgs, document: &Document, scenarios: &[Scenario]) -> Result<Exit, Failure> {
+    let unreadable = |e: std::io::Error| Failure::new(Exit::Input, format!("{}: {e}", document.label()));
+    let (bytes, whole) = document.open().map_err(unreadable)?.read_all();
+    let (watch, mut problems) = watch::read(document.label(), &bytes);
+    problems.extend(whole.err().map(|e| document.problem(&e)));
+    let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
+    let watched = Watched { watch: &watch, args: &args.recording, preset: &args.preset, answer: args.answer, detail };
+    let done = watched.runs(scenarios)?;
+    let mut notes = vec![format!(
+        "the input is {} changes of Kubernetes objects, made into resources as {} makes them: any policy is exact, and \
+         changes wait from the event on; Envoy answers after --answer",
+        watch.changes.len(),
+        args.preset.name
+    )];
+    notes.extend(watch.times_assumed.then(|| "lines without t follow the line before by one second".to_owned()));
+    let inputs = vec![Input {
+        path: document.label().to_owned(),
+        kind: "kubernetes_watch".to_owned(),
+        bytes: document.stored_bytes(),
+        sha256: document.sha256().to_owned(),
+        proxy: None,
+        note: None,
+    }];
+    let recording = Recording {
+        events: watch
+            .changes
+            .iter()
+            .map(|c| Event { t: c.t, input: InputId(0), stream: 0, what: What::Connection(true) })
+            .collect(),
+        times_assumed: watch.times_assumed,
+        ..Recording::default()
+    };
+    let limit = args.recording.limit();
+    let goal = Goal { max_staleness: args.max_staleness, limit };
+    let whole = report(&recording, done, goal, notes, inputs, &problems);
+    args.output.write(|format, width| match format {
+        Format::Json => report::json::render(&whole),
+        _ => report::whatif::text(&whole, width),
+    })?;
+    Ok(Exit::Ok)
+}
+
 /// Runs `meshdump whatif`.
 pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     if let Some(WhatIfCommand::Scope(args)) = &args.command {
@@ -151,14 +201,24 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     }
     args.output.specs()?;
     let scenarios = args.scenarios()?;
-    let opened = args.recording.open(args.output.wants(Format::Json))?;
+    let found = args.recording.found();
+    if let [document] = &found.documents[..]
+        && watch::looks_like(document.head())
+    {
+        return over_watch(args, document, &scenarios);
+    }
+    if let Some(s) = scenarios.iter().find(|s| s.sds || s.merge_chains) {
+        let why = format!("{}: this rewrites resources, which needs a Kubernetes watch as input", s.name);
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let opened = args.recording.read(found.documents, found.problems, args.output.wants(Format::Json))?;
     let Opened { loaded, settings, envoy } = &opened;
     let base = Base { recording: &loaded.recording, settings: *settings, envoy: envoy.clone() };
     let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
     let done = runs(&base, &scenarios, args.answer, detail);
     let goal = Goal { max_staleness: args.max_staleness, limit: settings.limit };
     let notes = notes(&loaded.recording, &scenarios, settings, args.answer);
-    let whole = report(&base, done, goal, notes, inputs(&loaded.inputs), &loaded.problems);
+    let whole = report(&loaded.recording, done, goal, notes, inputs(&loaded.inputs), &loaded.problems);
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),
         _ => report::whatif::text(&whole, width),

@@ -19,3 +19,4 @@ pub mod recording;
 pub mod redact;
 mod secrets;
 mod semantic;
+pub mod watch;

@@ -39,6 +39,10 @@ pub struct Scenario {
     pub reorder: bool,
     /// `delta` or `sotw`.
     pub transport: Option<Transport>,
+    /// `sds`: certificates by SDS, not inline (watches only).
+    pub sds: bool,
+    /// `merge-chains`: one chain for all names of one secret (contour#1636; watches only).
+    pub merge_chains: bool,
 }
 
 impl Scenario {
@@ -52,11 +56,8 @@ impl Scenario {
             "reorder" => self.reorder = true,
             "delta" => self.transport = Some(Transport::Delta),
             "sotw" => self.transport = Some(Transport::Sotw),
-            "sds" | "rds" | "merge-chains" => {
-                return Err(format!(
-                    "`{part}` rewrites what is in the resources, which a recorded stream does not allow yet"
-                ));
-            }
+            "sds" => self.sds = true,
+            "merge-chains" => self.merge_chains = true,
             _ => match part.split_once('=').filter(|(key, _)| !key.contains(':')) {
                 Some(("drain-time", value)) => self.drain_time = Some(parse_duration(value)?),
                 Some(("envoy-version", value)) => {
@@ -316,16 +317,22 @@ pub fn runs(base: &Base<'_>, scenarios: &[Scenario], answer: Us, detail: bool) -
             one(base, scenario, settings, prepared, steps, ordered.as_deref(), answer)
         })
         .collect();
-    let first = runs[0].peak.allocated.bytes as i64;
-    for run in &mut runs {
-        run.delta_peak = run.peak.allocated.bytes as i64 - first;
-    }
-    mark_front(&mut runs);
+    side_by_side(&mut runs);
     let model = prepared.first().map(|p| p.1.cost_model()).unwrap_or_default();
     (runs, model)
 }
 
-fn settings_of(base: &Base<'_>, scenario: &Scenario, detail: bool) -> Settings {
+/// Compares the runs with the first of them, and with each other.
+pub fn side_by_side(runs: &mut [WhatIfRun]) {
+    let first = runs.first().map_or(0, |r| r.peak.allocated.bytes as i64);
+    for run in &mut *runs {
+        run.delta_peak = run.peak.allocated.bytes as i64 - first;
+    }
+    mark_front(runs);
+}
+
+/// Envoy's side of a scenario.
+pub fn settings_of(base: &Base<'_>, scenario: &Scenario, detail: bool) -> Settings {
     Settings {
         version: scenario.version.unwrap_or(base.settings.version),
         concurrency: scenario.concurrency.unwrap_or(base.settings.concurrency),
@@ -400,6 +407,43 @@ fn one(
         }
         &made[..]
     };
+    let matters: Vec<bool> = (1..=input.arrivals().len()).map(|s| input.matters(s)).collect();
+    let made = Made {
+        prepared,
+        steps: played,
+        arrivals: input.arrivals(),
+        sent: &sent,
+        matters: &|_, state| matters[state - 1],
+        bound,
+    };
+    finish(base, scenario, policy, settings, &made)
+}
+
+/// What a scenario came to, ready to be played.
+pub struct Made<'a> {
+    /// Priced bodies.
+    pub prepared: &'a Prepared,
+    /// What reaches Envoy.
+    pub steps: &'a [Step],
+    /// What reached the control plane.
+    pub arrivals: &'a [Arrival],
+    /// What it sent of them.
+    pub sent: &'a [Delivery],
+    /// Change number `state` brought something new for a type.
+    pub matters: &'a dyn Fn(XdsType, usize) -> bool,
+    /// Why it is a bound.
+    pub bound: Option<String>,
+}
+
+/// Plays a scenario and sums it up.
+pub fn finish(
+    base: &Base<'_>,
+    scenario: &Scenario,
+    policy: &Policy,
+    settings: &Settings,
+    made: &Made<'_>,
+) -> WhatIfRun {
+    let Made { prepared, steps: played, sent, .. } = *made;
     let run = prepared.run(played, settings);
     let envoy = EnvoyReport {
         version: scenario.version.map_or(base.envoy.version.clone(), |v| format!("{}.{}", v.major, v.minor)),
@@ -409,10 +453,9 @@ fn one(
         drain_time_from: scenario.drain_time.map_or(base.envoy.drain_time_from, |_| Origin::Given),
         ..base.envoy.clone()
     };
-    let name = scenario.policy.as_ref().map_or("recorded", |p| &p.name);
+    let name = if scenario.policy.is_none() && policy.name == "none" { "recorded" } else { &policy.name };
     let report = Played { recording: base.recording, prepared, steps: played, settings, run: &run }.report(name, envoy);
-    let matters: Vec<bool> = (1..=input.arrivals().len()).map(|s| input.matters(s)).collect();
-    let waiting = waits(input.arrivals(), &sent, &|_, state| matters[state - 1]);
+    let waiting = waits(made.arrivals, sent, made.matters);
     let by_type = Types::ORDER
         .into_iter()
         .filter(|k| sent.iter().any(|d| d.kind == *k))
@@ -434,7 +477,7 @@ fn one(
         drains: report.drains_total,
         delta_peak: 0,
         pareto: false,
-        bound,
+        bound: made.bound.clone(),
         peak: report.peak,
         end: report.end,
         over_limit_t: report.over_limit_t,
@@ -498,7 +541,7 @@ fn winner(runs: &[WhatIfRun], goal: Goal) -> Option<Winner> {
 
 /// The report over all runs.
 pub fn report(
-    base: &Base<'_>,
+    recording: &Recording,
     (runs, cost_model): (Vec<WhatIfRun>, String),
     goal: Goal,
     notes: Vec<String>,
@@ -510,7 +553,7 @@ pub fn report(
         kind: "whatif",
         tool: Tool { version: env!("CARGO_PKG_VERSION"), cost_model },
         inputs,
-        recording: recording_report(base.recording),
+        recording: recording_report(recording),
         winner: winner(&runs, goal),
         runs,
         notes,

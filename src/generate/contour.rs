@@ -16,6 +16,7 @@ use crate::lab::shapes::{
     assignment, certificate_secret, chain, downstream_tls, eds_cluster, filter, hcm, listener, rds, rsa, sds,
     socket_address, table, vhost, with,
 };
+use crate::model::ingress::{Backend, Change, Object, Site};
 use crate::model::stream::{Us, XdsType};
 use crate::sim::control_plane::{Acknowledgements, Arrival, Delivery, Policy, Types, World, batches, deliveries};
 
@@ -41,54 +42,6 @@ impl Shape {
             grouped: false,
         }
     }
-}
-
-/// What a path of a name leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Backend {
-    /// Path prefix.
-    pub path: String,
-    /// `namespace/service`.
-    pub service: String,
-    /// Port, by number or name.
-    pub port: String,
-}
-
-/// A name that an Ingress serves.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Site {
-    /// The name.
-    pub fqdn: String,
-    /// `namespace/name` of its certificate.
-    pub secret: Option<String>,
-    /// Its paths.
-    pub backends: Vec<Backend>,
-}
-
-/// A Kubernetes object, as far as it matters here. Keys are `namespace/name`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Object {
-    /// An Ingress with its names.
-    Ingress(String, Vec<Site>),
-    /// A TLS secret, with what tells its content apart.
-    Secret(String, u64),
-    /// A Service.
-    Service(String),
-    /// Endpoints: number of addresses.
-    Endpoints(String, u32),
-    /// Something that Contour does not look at.
-    Other,
-}
-
-/// An object was there from now on, or no more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// When.
-    pub t: Us,
-    /// What; its content does not matter when it is gone.
-    pub object: Object,
-    /// `DELETED`.
-    pub gone: bool,
 }
 
 /// Something with the states in which it is there: from one number of changes on, below another.
@@ -385,18 +338,11 @@ impl History {
     /// The resources of a type.
     pub fn resources(&self, kind: XdsType, state: usize) -> Vec<Value> {
         match kind {
-            XdsType::Listener => {
-                self.listeners(self.groups(state).iter().map(|g| self.chain(g)).collect())
-            }
+            XdsType::Listener => self.listeners(self.groups(state).iter().map(|g| self.chain(g)).collect()),
             XdsType::RouteConfig => {
                 let mut sites: Vec<&Site> = self.sites.at(state).collect();
                 sites.sort_by(|a, b| a.fqdn.cmp(&b.fqdn));
-                let host = |site: &Site| {
-                    let routes = site.backends.iter().map(|b| json!({"match": {"prefix": b.path}, "route": {"cluster": cluster_name(b), "timeout": "15s",
-                        "retry_policy": {"retry_on": "5xx", "num_retries": 1}}}));
-                    vhost(&site.fqdn, &[site.fqdn.clone(), format!("{}:*", site.fqdn)], routes.collect())
-                };
-                let plain = sites.iter().map(|s| host(s)).collect();
+                let plain = sites.into_iter().map(host).collect();
                 let secured = self.secured(state);
                 let mut tables = vec![table("ingress_http", plain)];
                 if !secured.is_empty() {
@@ -406,28 +352,11 @@ impl History {
                 }
                 tables
             }
-            XdsType::Cluster => self
-                .backends(state)
-                .into_values()
-                .map(|b| {
-                    with(
-                        eds_cluster(&cluster_name(&b)),
-                        json!({"alt_stat_name": format!("{}_{}", b.service.replace('/', "_"), b.port), "connect_timeout": "0.25s",
-                        "eds_cluster_config": {"service_name": service_name(&b)},
-                        "common_lb_config": {"healthy_panic_threshold": {}}}),
-                    )
-                })
-                .collect(),
+            XdsType::Cluster => self.backends(state).values().map(cluster).collect(),
             XdsType::Endpoints => {
                 let known: BTreeMap<&str, u32> = self.endpoints.at(state).map(|(k, n)| (k.as_str(), *n)).collect();
-                self.backends(state)
-                    .into_values()
-                    .map(|b| {
-                        let seed = xxh3_64(b.service.as_bytes()) as usize % 4000;
-                        let count = known.get(b.service.as_str()).copied().unwrap_or(0) as usize;
-                        assignment(&service_name(&b), seed, count)
-                    })
-                    .collect()
+                let count = |b: &Backend| known.get(b.service.as_str()).copied().unwrap_or(0);
+                self.backends(state).values().map(|b| load(b, count(b))).collect()
             }
             XdsType::Secret if !self.shape.inline_certificates => {
                 let used: BTreeMap<&str, u64> = self.secured(state).into_iter().map(|(_, s, c)| (s, c)).collect();
@@ -459,6 +388,142 @@ impl History {
             routes: self.resources(XdsType::RouteConfig, state),
             secrets: self.resources(XdsType::Secret, state),
         }
+    }
+}
+
+/// One recording that has every chain, host and other resource of some states once, and what each state is made of.
+#[derive(Debug)]
+pub struct Kit {
+    /// The recording: five responses, the last one of empty route tables.
+    pub recording: Vec<u8>,
+    chains: HashMap<Group, u32>,
+    places: HashMap<(XdsType, String), u32>,
+    hosts: [u64; 2],
+}
+
+/// A resource of a state, as parts of a [`Kit`]. Pushes are counted in the order of the kit's recording.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// As it stands in the kit: push and position.
+    Whole(usize, u32),
+    /// The listener at this place with these of its chains.
+    Chains(usize, u32, Vec<u32>),
+    /// The route table at this place of the full and of the empty tables, with that many of its hosts, and its hash.
+    Hosts(u32, u64, u64, u64),
+}
+
+/// Pushes of a kit's recording.
+pub const KIT_PUSHES: usize = 6;
+/// The one with full route tables.
+pub const FULL_TABLES: usize = 3;
+/// The one with empty route tables.
+pub const EMPTY_TABLES: usize = 5;
+
+impl History {
+    /// The kit of these states.
+    ///
+    /// # Errors
+    /// None in practice: it is written to memory.
+    pub fn kit(&self, states: &[usize]) -> io::Result<Kit> {
+        let mut chains: HashMap<Group, u32> = HashMap::new();
+        let mut values = Vec::new();
+        for state in states {
+            for group in self.groups(*state) {
+                let next = chains.len() as u32;
+                chains.entry(group).or_insert_with_key(|g| {
+                    values.push(self.chain(g));
+                    next
+                });
+            }
+        }
+        // every site, service and secret that there ever was
+        let mut all: Vec<Site> = self.sites.all.iter().map(|l| l.value.clone()).collect();
+        all.sort_by(|a, b| a.fqdn.cmp(&b.fqdn));
+        all.dedup_by(|a, b| a.fqdn == b.fqdn);
+        let backends: BTreeMap<String, Backend> =
+            all.iter().flat_map(|s| &s.backends).map(|b| (cluster_name(b), b.clone())).collect();
+        let mut places = HashMap::new();
+        let mut place = |kind, key: String, list: &mut Vec<Value>, value: Value| {
+            places.entry((kind, key)).or_insert_with(|| {
+                list.push(value);
+                list.len() as u32 - 1
+            });
+        };
+        let (mut clusters, mut endpoints, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, backend) in &backends {
+            place(XdsType::Cluster, name.clone(), &mut clusters, cluster(backend));
+            for count in
+                self.endpoints.all.iter().filter(|l| l.value.0 == backend.service).map(|l| l.value.1).chain([0])
+            {
+                place(XdsType::Endpoints, format!("{name} {count}"), &mut endpoints, load(backend, count));
+            }
+        }
+        for life in self.secrets.all.iter().filter(|_| !self.shape.inline_certificates) {
+            let (name, content) = &life.value;
+            let value = certificate_secret(&secret_name(name), certificate(name, *content));
+            place(XdsType::Secret, format!("{name} {content}"), &mut secrets, value);
+        }
+        let secured: Vec<&Site> = all.iter().filter(|s| s.secret.is_some()).collect();
+        let full = vec![
+            table("ingress_http", all.iter().map(host).collect()),
+            table("ingress_https", secured.iter().map(|s| host(s)).collect()),
+        ];
+        let empty = vec![table("ingress_http", vec![]), table("ingress_https", vec![])];
+        let hosts = [all.len() as u64, secured.len() as u64];
+        let mut recording = Vec::new();
+        let mut out = Output::new(&mut recording);
+        let pushes = [
+            (XdsType::Cluster, clusters),
+            (XdsType::Endpoints, endpoints),
+            (XdsType::Listener, self.listeners(values)),
+            (XdsType::RouteConfig, full),
+            (XdsType::Secret, secrets),
+            (XdsType::RouteConfig, empty),
+        ];
+        for (kind, values) in &pushes {
+            out.sotw_values(0, *kind, "kit", values)?;
+        }
+        Ok(Kit { recording, chains, places, hosts })
+    }
+
+    /// What a type consists of in a state whose chains are in the kit.
+    pub fn parts(&self, kit: &Kit, kind: XdsType, state: usize) -> Vec<Part> {
+        let whole = |push: usize, key: String| kit.places.get(&(kind, key)).map(|at| Part::Whole(push, *at));
+        match kind {
+            XdsType::Listener => {
+                let chains: Vec<u32> = self.groups(state).iter().filter_map(|g| kit.chains.get(g).copied()).collect();
+                let http = [Part::Whole(2, 0)];
+                let https = (!chains.is_empty()).then_some(Part::Chains(2, 1, chains));
+                http.into_iter().chain(https).collect()
+            }
+            XdsType::RouteConfig => {
+                let plain = self.sites.at(state).count() as u64;
+                let secured = self.secured(state).len() as u64;
+                let sum = |salt: u64| hash(&(self.content[state][3], self.content[state][2].wrapping_mul(salt), salt));
+                let http = [Part::Hosts(0, plain, kit.hosts[0], sum(0))];
+                let https = (secured > 0).then(|| Part::Hosts(1, secured, kit.hosts[1], sum(1)));
+                http.into_iter().chain(https).collect()
+            }
+            XdsType::Cluster => self.backends(state).into_keys().filter_map(|name| whole(0, name)).collect(),
+            XdsType::Endpoints => {
+                let known: BTreeMap<&str, u32> = self.endpoints.at(state).map(|(k, n)| (k.as_str(), *n)).collect();
+                let key = |(name, b): (String, Backend)| {
+                    whole(1, format!("{name} {}", known.get(b.service.as_str()).copied().unwrap_or(0)))
+                };
+                self.backends(state).into_iter().filter_map(key).collect()
+            }
+            XdsType::Secret => {
+                let used: BTreeMap<&str, u64> = self.secured(state).into_iter().map(|(_, s, c)| (s, c)).collect();
+                used.into_iter().filter_map(|(name, content)| whole(4, format!("{name} {content}"))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Change number `state` changes what the type says, order aside.
+    pub fn matters(&self, kind: XdsType, state: usize) -> bool {
+        let at = State::TYPES.iter().position(|k| *k == kind);
+        at.is_some_and(|at| self.content[state][at] != self.content[state - 1][at])
     }
 }
 
@@ -512,6 +577,28 @@ fn http(table: &str) -> Value {
         json!({"access_log": [log], "use_remote_address": true, "normalize_path": true,
             "common_http_protocol_options": {"idle_timeout": "60s"}, "http_protocol_options": {"accept_http_10": true}}),
     )
+}
+
+fn host(site: &Site) -> Value {
+    let routes = site.backends.iter().map(|b| {
+        json!({"match": {"prefix": b.path}, "route": {"cluster": cluster_name(b), "timeout": "15s",
+        "retry_policy": {"retry_on": "5xx", "num_retries": 1}}})
+    });
+    vhost(&site.fqdn, &[site.fqdn.clone(), format!("{}:*", site.fqdn)], routes.collect())
+}
+
+fn cluster(backend: &Backend) -> Value {
+    with(
+        eds_cluster(&cluster_name(backend)),
+        json!({"alt_stat_name": format!("{}_{}", backend.service.replace('/', "_"), backend.port), "connect_timeout": "0.25s",
+            "eds_cluster_config": {"service_name": service_name(backend)},
+            "common_lb_config": {"healthy_panic_threshold": {}}}),
+    )
+}
+
+fn load(backend: &Backend, count: u32) -> Value {
+    let seed = xxh3_64(backend.service.as_bytes()) as usize % 4000;
+    assignment(&service_name(backend), seed, count as usize)
 }
 
 fn cluster_name(backend: &Backend) -> String {
@@ -643,57 +730,24 @@ fn ingress(i: u32, secret: Option<u32>) -> Value {
         "metadata": {"name": format!("app-{i:05}"), "namespace": "default", "uid": format!("ingress-{i}")}, "spec": spec})
 }
 
-/// What Contour makes of a Kubernetes object.
-pub fn object(object: &Value) -> Object {
+/// One of the objects above as Contour looks at it.
+fn object(object: &Value) -> Object {
     let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-    let key = format!("{namespace}/{}", text(&object["metadata"]["name"]));
-    fn list(v: &Value) -> &[Value] {
-        v.as_array().map_or(&[], Vec::as_slice)
-    }
+    let key = format!("{}/{}", text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]));
     match object["kind"].as_str().unwrap_or("") {
         "Ingress" => {
-            let spec = &object["spec"];
-            let secret_of = |host: &str| {
-                let tls = list(&spec["tls"]);
-                let entry = tls.iter().find(|t| list(&t["hosts"]).iter().any(|h| h == host))?;
-                Some(format!("{namespace}/{}", entry["secretName"].as_str()?))
+            let rule = &object["spec"]["rules"][0];
+            let backend = Backend {
+                path: "/".to_owned(),
+                service: format!("default/{}", text(&rule["http"]["paths"][0]["backend"]["service"]["name"])),
+                port: "80".to_owned(),
             };
-            let sites = list(&spec["rules"]).iter().map(|rule| {
-                let fqdn = rule["host"].as_str().unwrap_or("*").to_owned();
-                let backends = list(&rule["http"]["paths"]).iter().map(|path| {
-                    let backend = &path["backend"];
-                    // networking.k8s.io/v1, or v1beta1 and extensions
-                    let name = backend["service"]["name"].as_str().or(backend["serviceName"].as_str()).unwrap_or("");
-                    let port = [
-                        &backend["service"]["port"]["number"],
-                        &backend["service"]["port"]["name"],
-                        &backend["servicePort"],
-                    ];
-                    let port = port
-                        .into_iter()
-                        .find(|p| !p.is_null())
-                        .map_or(String::new(), |p| p.to_string().replace('"', ""));
-                    Backend {
-                        path: path["path"].as_str().unwrap_or("/").to_owned(),
-                        service: format!("{namespace}/{name}"),
-                        port,
-                    }
-                });
-                Site { secret: secret_of(&fqdn), fqdn, backends: backends.collect() }
-            });
-            Object::Ingress(key, sites.collect())
+            let secret = object["spec"]["tls"][0]["secretName"].as_str().map(|s| format!("default/{s}"));
+            Object::Ingress(key, vec![Site { fqdn: text(&rule["host"]), secret, backends: vec![backend] }])
         }
-        "Secret" => {
-            // without its bytes, what a change of it shows is its version
-            let content = object["metadata"]["annotations"].to_string() + &object["data"].to_string();
-            Object::Secret(key, xxh3_64(content.as_bytes()))
-        }
+        "Secret" => Object::Secret(key, hash(&object["metadata"]["annotations"].to_string())),
         "Service" => Object::Service(key),
-        "Endpoints" => {
-            let count: usize = list(&object["subsets"]).iter().map(|s| list(&s["addresses"]).len()).sum();
-            Object::Endpoints(key, count as u32)
-        }
+        "Endpoints" => Object::Endpoints(key, 2),
         _ => Object::Other,
     }
 }

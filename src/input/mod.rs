@@ -244,6 +244,12 @@ impl From<StreamError> for io::Error {
     }
 }
 
+/// A document made here, of bytes that are no file.
+pub fn in_memory(label: &str, bytes: Vec<u8>) -> Document {
+    let (len, layers) = (bytes.len() as u64, Layers::plain(Stored::Bytes(stored::Blob::held(bytes))));
+    Document::new(label.to_owned(), 0, false, len, layers, &Limits::default())
+}
+
 impl Document {
     /// `container_len` is the length of the part of `label` that names the archive or nothing: the folder is searched
     /// only after it, so that a `!` in a file name does not make a folder.

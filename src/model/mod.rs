@@ -7,6 +7,7 @@ pub mod bpf_grid;
 pub mod bpf_trace;
 pub mod change;
 pub mod envoy;
+pub mod ingress;
 pub mod kubernetes;
 pub mod problem;
 pub mod size;

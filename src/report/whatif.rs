@@ -28,13 +28,17 @@ pub fn text(report: &WhatIf, width: usize) -> String {
         let _ = writeln!(out, "\n{}", wrap(&line, width, 2));
     }
     let Some(first) = report.runs.first() else { return out };
+    let pushes = match report.recording.pushes {
+        0 => String::new(),
+        n => format!(" from {} recorded pushes", group(n)),
+    };
     let line = format!(
-        "Simulated for Envoy {} with {} workers from {} recorded pushes over {} s; cost model {}. PEAK is `allocated`, RSS \
+        "Simulated for Envoy {} with {} workers{} over {} s; cost model {}. PEAK is `allocated`, RSS \
          anonymous memory at the peak, OLD GENS generations that drain at the peak (whole listeners and in-place \
          updates), ON FRONT: no other scenario has both a smaller peak and a smaller p99.",
         first.envoy.version,
         first.envoy.concurrency,
-        group(report.recording.pushes),
+        pushes,
         group((report.recording.until - report.recording.from).max(0.0).round() as u64),
         report.tool.cost_model
     );

@@ -11,6 +11,7 @@
 //! Not simulated: connections and streams (they can pin old clusters, route tables and TLS contexts), DNS and active
 //! health checks (taken as immediate), VHDS and on-demand discovery, hot restart.
 
+mod derive;
 mod machine;
 mod prepare;
 mod rules;

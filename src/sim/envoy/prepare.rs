@@ -84,7 +84,7 @@ pub(super) struct ChainPlan {
 #[derive(Debug)]
 pub(super) struct ListenerPlan {
     pub(super) own: Piece,
-    pub(super) chains: Vec<ChainPlan>,
+    pub(super) chains: Vec<Arc<ChainPlan>>,
     pub(super) identity: Option<ListenerIdentity>,
     /// `None` where no conflict is possible: no address, or port 0.
     pub(super) address: Option<u32>,
@@ -449,7 +449,7 @@ fn listener(
             tls_contexts: u32::from(c.tls.is_some()),
         };
         chain(c, body, names, &mut plan);
-        chains.push(plan);
+        chains.push(Arc::new(plan));
     }
     let address = (!l.address.is_empty() && !l.address.ends_with(":0")).then(|| addresses.id(l.address.clone()));
     ListenerPlan {

@@ -1,0 +1,264 @@
+//! A Kubernetes watch as changes in time: lines of `{"t": seconds, "e": {"type", "object"}}`, or of
+//! `kubectl --output-watch-events` itself, which has no times.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::ingress::{Backend, Change, Object, Site};
+use crate::model::problem::{Loss, Problem};
+use crate::model::stream::Us;
+
+/// A watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Changes, sorted by time.
+    pub changes: Vec<Change>,
+    /// Some lines had no time and follow the line before by one second.
+    pub times_assumed: bool,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    t: Option<f64>,
+    #[serde(borrow)]
+    e: Option<Event<'a>>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a str>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    kind: &'a str,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    subsets: Vec<Subset>,
+}
+
+#[derive(Deserialize, Default)]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Subset {
+    #[serde(default)]
+    addresses: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(default)]
+    tls: Vec<Tls>,
+    #[serde(default)]
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tls {
+    #[serde(default)]
+    hosts: Vec<String>,
+    secret_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    host: Option<String>,
+    #[serde(default)]
+    http: Http,
+}
+
+#[derive(Deserialize, Default)]
+struct Http {
+    #[serde(default)]
+    paths: Vec<Path>,
+}
+
+#[derive(Deserialize)]
+struct Path {
+    path: Option<String>,
+    backend: PathBackend,
+}
+
+/// `networking.k8s.io/v1`, and the flat form of v1beta1 and of `extensions`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PathBackend {
+    service: Option<Service>,
+    service_name: Option<String>,
+    service_port: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    name: String,
+    #[serde(default)]
+    port: Port,
+}
+
+#[derive(Deserialize, Default)]
+struct Port {
+    name: Option<String>,
+    number: Option<u32>,
+}
+
+/// Whether a document begins like a watch.
+pub fn looks_like(head: &[u8]) -> bool {
+    let line = head.split(|b| *b == b'\n').find(|l| !l.iter().all(u8::is_ascii_whitespace)).unwrap_or_default();
+    serde_json::from_slice::<Line<'_>>(line).is_ok_and(|l| l.e.is_some() || (l.kind.is_some() && l.object.is_some()))
+}
+
+/// Reads a watch; lines that are no event of one are problems, the others are kept.
+pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
+    let mut watch = Watch::default();
+    let mut problems = Vec::new();
+    let mut t = -1_000_000;
+    let mut at = 0_u64;
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let here = at;
+        at += line.len() as u64;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match change(line, &mut t, &mut watch.times_assumed) {
+            Ok(change) => watch.changes.extend(change),
+            Err(why) => problems.push(
+                Problem::new(label, Loss::Part, format!("a line that is no event of a watch: {why}"))
+                    .at(here)
+                    .hint("expected {\"t\": seconds, \"e\": {\"type\": \"ADDED\", \"object\": {…}}}"),
+            ),
+        }
+    }
+    watch.changes.sort_by_key(|c| c.t);
+    (watch, problems)
+}
+
+fn change(line: &[u8], t: &mut i64, assumed: &mut bool) -> Result<Option<Change>, serde_json::Error> {
+    let line: Line<'_> = serde_json::from_slice(line)?;
+    let (kind, object) = match (line.e, line.kind, line.object) {
+        (Some(e), ..) => (e.kind, e.object),
+        (None, Some(kind), Some(object)) => (kind, object),
+        _ => return Err(serde::de::Error::missing_field("object")),
+    };
+    *t = match line.t {
+        Some(seconds) => (seconds * 1e6).round() as i64,
+        None => {
+            *assumed = true;
+            *t + 1_000_000
+        }
+    };
+    if !matches!(kind, "ADDED" | "MODIFIED" | "DELETED") {
+        return Ok(None);
+    }
+    Ok(Some(Change { t: Us(*t), object: object_of(object)?, gone: kind == "DELETED" }))
+}
+
+fn object_of(object: &RawValue) -> Result<Object, serde_json::Error> {
+    let body: Body<'_> = serde_json::from_str(object.get())?;
+    let namespace = body.metadata.namespace.unwrap_or_else(|| "default".to_owned());
+    let key = format!("{namespace}/{}", body.metadata.name.unwrap_or_default());
+    Ok(match body.kind {
+        "Ingress" => {
+            let spec: Spec = match body.spec {
+                Some(spec) => serde_json::from_str(spec.get())?,
+                None => return Ok(Object::Ingress(key, Vec::new())),
+            };
+            let secret_of = |host: &str| {
+                let tls = spec.tls.iter().find(|t| t.hosts.iter().any(|h| h == host))?;
+                Some(format!("{namespace}/{}", tls.secret_name.as_deref()?))
+            };
+            let sites = spec.rules.iter().map(|rule| {
+                let fqdn = rule.host.clone().unwrap_or_else(|| "*".to_owned());
+                let backends = rule.http.paths.iter().map(|p| backend(p, &namespace)).collect();
+                Site { secret: secret_of(&fqdn), fqdn, backends }
+            });
+            Object::Ingress(key, sites.collect())
+        }
+        "Secret" => {
+            // a generated one has no bytes: what its annotations say stands for them
+            let annotations = format!("{:?}", body.metadata.annotations);
+            let content = annotations + body.data.map_or("", RawValue::get);
+            Object::Secret(key, xxh3_64(content.as_bytes()))
+        }
+        "Service" => Object::Service(key),
+        "Endpoints" => {
+            let count: usize = body.subsets.iter().map(|s| s.addresses.len()).sum();
+            Object::Endpoints(key, u32::try_from(count).unwrap_or(u32::MAX))
+        }
+        _ => Object::Other,
+    })
+}
+
+fn backend(path: &Path, namespace: &str) -> Backend {
+    let b = &path.backend;
+    let (name, port) = match &b.service {
+        Some(s) => (s.name.clone(), s.port.number.map(|n| n.to_string()).or_else(|| s.port.name.clone())),
+        None => {
+            let port = b.service_port.as_ref().map(|p| p.get().trim_matches('"').to_owned());
+            (b.service_name.clone().unwrap_or_default(), port)
+        }
+    };
+    Backend {
+        path: path.path.clone().unwrap_or_else(|| "/".to_owned()),
+        service: format!("{namespace}/{name}"),
+        port: port.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_and_what_is_no_event() {
+        let text = concat!(
+            r#"{"t":1.5,"e":{"type":"ADDED","object":{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{"name":"a","namespace":"n"},"spec":{"tls":[{"hosts":["x.io"],"secretName":"s"}],"rules":[{"host":"x.io","http":{"paths":[{"path":"/","backend":{"service":{"name":"b","port":{"number":80}}}}]}}]}}}}"#,
+            "\n",
+            r#"{"type":"MODIFIED","object":{"kind":"Secret","metadata":{"name":"s","namespace":"n"},"data":{"tls.crt":"QQ=="}}}"#,
+            "\nnonsense\n",
+            r#"{"t":9,"e":{"type":"DELETED","object":{"kind":"Service","metadata":{"name":"b"}}}}"#,
+            "\n",
+            r#"{"t":10,"e":{"type":"BOOKMARK","object":{"kind":"Service","metadata":{}}}}"#,
+        );
+        let (watch, problems) = read("w", text.as_bytes());
+        assert!(looks_like(text.as_bytes()) && !looks_like(b"{\"t\": 1, \"type_url\": \"x\"}"));
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].offset_bytes, text.find("nonsense").map(|n| n as u64));
+        assert!(watch.times_assumed);
+        let site = Site {
+            fqdn: "x.io".into(),
+            secret: Some("n/s".into()),
+            backends: vec![Backend { path: "/".into(), service: "n/b".into(), port: "80".into() }],
+        };
+        assert_eq!(watch.changes.len(), 3);
+        assert_eq!(
+            watch.changes[0],
+            Change { t: Us(1_500_000), object: Object::Ingress("n/a".into(), vec![site]), gone: false }
+        );
+        assert!(
+            matches!(&watch.changes[1], Change { t: Us(2_500_000), object: Object::Secret(key, _), .. } if key == "n/s")
+        );
+        assert_eq!(
+            watch.changes[2],
+            Change { t: Us(9_000_000), object: Object::Service("default/b".into()), gone: true }
+        );
+    }
+}
