@@ -67,6 +67,9 @@ fn fixtures() -> Bench {
         ("after.json.gz", "actual.json"),
         ("monday.tar.gz", "bug-report.tar.gz"),
         ("friday.tar.gz", "bug-report.tar.gz"),
+        ("old.json", "expected.json"),
+        ("new.json", "actual.json"),
+        ("dumps/config_dump.json", "expected.json"),
     ] {
         bench.put(name, std::fs::read(bench.path(like)).expect("a file"));
     }
@@ -326,6 +329,7 @@ fn outputs_follow_their_schema() {
         ("bpf", vec!["bpf", &before, &after, "progs.json"]),
         ("diff", vec!["diff", "config_dump.json", "actual.json"]),
         ("diff", vec!["diff", &before, &after]),
+        ("check", vec!["check", &both, "--baseline", &gateway, "--budget", "limit.pct < 80%"]),
         ("bpf-simulation", vec!["bpf", "simulate", "trace.jsonl"]),
     ];
     for (kind, mut args) in cases {

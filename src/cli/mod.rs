@@ -3,6 +3,8 @@
 mod analyze;
 mod bpf;
 mod calibrate;
+mod check;
+mod check_config;
 mod convert;
 mod diff;
 mod generate;
@@ -109,6 +111,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// What grew between two dumps or bundles, whose it is, and which resources changed
     Diff(diff::DiffArgs),
+    /// Gates for CI: budgets, and growth against a baseline; exit 1 when one fails
+    Check(Box<check::CheckArgs>),
     /// Play a recorded xDS stream against a simulated Envoy: what drains, what peaks, which push did it
     Replay(replay::ReplayArgs),
     /// Any recording of an xDS stream as one file, without secrets: tap, log, dumps, responses, stats
@@ -185,6 +189,7 @@ fn run(wanted: &Command, args: &[OsString]) -> Result<Exit, Failure> {
         Command::Report(args) => report::run(args),
         Command::Generate(args) => generate::run(args),
         Command::Diff(args) => diff::run(args),
+        Command::Check(args) => check::run(args),
         Command::Redact(args) => redact::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Convert(args) => convert::run(args),

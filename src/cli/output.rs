@@ -10,6 +10,7 @@ use anstream::ColorChoice;
 use clap::Args;
 
 use super::{Exit, Failure, progress};
+pub(super) use crate::model::size::parse as parse_size;
 use crate::report::{Document, Export};
 
 /// The formats that a command renders itself.
@@ -67,7 +68,7 @@ impl FromStr for OutputSpec {
 #[derive(Debug, Clone, Default, Args)]
 pub struct OutputArgs {
     /// Format, and file to write: text (default), json, html, md, csv, ndjson, pprof, folded, folded-json,
-    /// openmetrics or trace; repeatable
+    /// openmetrics, trace, sarif, junit or github; repeatable
     #[arg(short = 'o', long = "output", value_name = "FORMAT[=PATH]")]
     pub outputs: Vec<OutputSpec>,
     /// Width of text output in columns; the terminal's, or 120 when it is not known
@@ -382,40 +383,4 @@ pub(super) fn create_file(path: &Path) -> Result<File, Failure> {
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display()));
     create_file(path)?.write_all(bytes).map_err(failed)
-}
-
-/// A size as Kubernetes writes it: `512Mi`, `1Gi`, `300M`, or plain bytes.
-///
-/// # Errors
-/// One line that says what was expected.
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit {
-        "" | "B" => 1,
-        "k" | "K" | "kB" | "KB" => 1_000,
-        "M" | "MB" => 1_000_000,
-        "G" | "GB" => 1_000_000_000,
-        "Ki" | "KiB" => 1 << 10,
-        "Mi" | "MiB" => 1 << 20,
-        "Gi" | "GiB" => 1 << 30,
-        "Ti" | "TiB" => 1 << 40,
-        _ => return Err(format!("unknown unit `{unit}`; write it as 512Mi, 1Gi or 300M")),
-    };
-    let value: f64 = number.parse().map_err(|_| "expected a number, as in 512Mi".to_owned())?;
-    Ok((value * factor as f64) as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!(parse_size("512Mi"), Ok(512 << 20));
-        assert_eq!(parse_size("1.5G"), Ok(1_500_000_000));
-        assert_eq!(parse_size("17"), Ok(17));
-        assert!(parse_size("12parsecs").is_err());
-        assert!(parse_size("Mi").is_err());
-    }
 }

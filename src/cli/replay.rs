@@ -203,7 +203,8 @@ impl RecordingArgs {
 }
 
 /// The one document of a path.
-fn document(path: &Path, limits: &input::Limits) -> Result<Document, Failure> {
+/// The one document at `path`.
+pub(super) fn document(path: &Path, limits: &input::Limits) -> Result<Document, Failure> {
     let found = input::collect(&[path.to_owned()], limits);
     if let Some(p) = found.problems.first() {
         return Err(Failure::new(

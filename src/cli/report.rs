@@ -27,6 +27,21 @@ pub(super) struct ReportArgs {
     output: OutputArgs,
 }
 
+fn unreadable(label: &str, why: String) -> Failure {
+    Failure::new(Exit::Input, format!("{}: {why}", clean(label)))
+}
+
+/// The text of a document that is read as a whole.
+///
+/// # Errors
+/// When it cannot be read, or is no UTF-8.
+pub(super) fn text(document: &input::Document) -> Result<String, Failure> {
+    let wrong = |e: &dyn std::fmt::Display| unreadable(document.label(), e.to_string());
+    let (bytes, end) = document.open().map_err(|e| wrong(&e))?.read_all();
+    end.map_err(|e| wrong(&e))?;
+    String::from_utf8(bytes.into_owned()).map_err(|e| wrong(&e))
+}
+
 /// Runs `meshdump report`.
 pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     if args.output.outputs.is_empty() || args.output.outputs.iter().any(|o| matches!(o.format, Wanted::Own(_))) {
@@ -36,17 +51,12 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
         ));
     }
     let inputs = input::collect(&args.reports, &Limits::default());
-    let unreadable = |label: &str, why: String| Failure::new(Exit::Input, format!("{}: {why}", clean(label)));
     if let Some(p) = inputs.problems.first() {
         return Err(unreadable(&p.label, p.what.clone()));
     }
     let mut reports = Vec::new();
     for document in &inputs.documents {
-        let content = document.open().map_err(|e| unreadable(document.label(), e.to_string()))?;
-        let (bytes, end) = content.read_all();
-        end.map_err(|e| unreadable(document.label(), e.to_string()))?;
-        let text = std::str::from_utf8(&bytes).map_err(|e| unreadable(document.label(), e.to_string()))?;
-        reports.push(Document::read(text).map_err(|e| unreadable(document.label(), e))?);
+        reports.push(Document::read(&text(document)?).map_err(|e| unreadable(document.label(), e))?);
     }
     args.output.write_reports(&reports, |_: Format, _| String::new())?;
     Ok(Exit::Ok)

@@ -12,6 +12,7 @@ use super::{Exit, Failure, bpf};
 use crate::findings::analysis::Analysis;
 use crate::findings::bpf::{BpfReport, Simulation};
 use crate::findings::catalog::{all, lookup};
+use crate::findings::check::Check;
 use crate::findings::diff::Diff;
 use crate::findings::redaction::Redaction;
 use crate::findings::replay::Replay;
@@ -117,6 +118,8 @@ enum Kind {
     Bpf,
     /// `bpf simulate`
     BpfSimulation,
+    /// `check`
+    Check,
     /// `diff`
     Diff,
     /// `redact`
@@ -142,6 +145,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<Exit, Failure> {
     let schema = match args.kind {
         Kind::Analysis | Kind::Inputs => schema_of::<Analysis>(),
         Kind::Bpf => schema_of::<bpf::Envelope<'static, BpfReport>>(),
+        Kind::Check => schema_of::<Check>(),
         Kind::Diff => schema_of::<Diff>(),
         Kind::Redact => schema_of::<Redaction>(),
         Kind::Replay => schema_of::<Replay>(),

@@ -5,6 +5,7 @@
 pub mod analysis;
 pub mod bpf;
 pub mod catalog;
+pub mod check;
 pub mod diff;
 mod draining;
 mod fleet;

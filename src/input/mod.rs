@@ -31,7 +31,7 @@ use crate::model::problem::{Loss, Problem};
 
 use compress::BUFFER_BYTES;
 use stored::{Layers, Stored};
-pub use walk::collect;
+pub use walk::{collect, find_upward, is_file};
 
 /// Largest [`Document::head`], in bytes.
 pub const HEAD_BYTES: usize = 64 * 1024;

@@ -44,6 +44,22 @@ enum Item {
     Problem(Problem),
 }
 
+/// The file `name` in the working folder or the nearest one above it, as a path from the working folder.
+pub fn find_upward(name: &str) -> Option<PathBuf> {
+    let depth = std::env::current_dir().map_or(1, |here| here.components().count());
+    let mut folder = PathBuf::new();
+    (0..depth).find_map(|_| {
+        let path = folder.join(name);
+        folder.push("..");
+        path.is_file().then_some(path)
+    })
+}
+
+/// Whether a file is at `path`.
+pub fn is_file(path: &Path) -> bool {
+    path.is_file()
+}
+
 /// Walks the given paths into documents; `-` is stdin.
 ///
 /// Directories are walked with all below them, archives (tar, zip, either compressed, nested) into their members,

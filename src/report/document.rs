@@ -26,6 +26,8 @@ pub enum Body {
     Bpf(Box<Bpf>),
     /// `replay` and `whatif`.
     Runs(Box<Runs>),
+    /// `check`.
+    Check(Box<Check>),
     /// A kind that has findings at most.
     Other,
 }
@@ -112,6 +114,8 @@ pub struct Evidence {
     pub offset: Option<u64>,
     /// Line.
     pub line: Option<u64>,
+    /// Length, of what is known as a whole.
+    pub bytes: Option<u64>,
 }
 
 /// What could not be read.
@@ -541,6 +545,54 @@ pub struct BpfRow {
     pub totals: BpfTotals,
 }
 
+/// The section of `check`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Check {
+    /// No gate failed.
+    pub ok: bool,
+    /// Gates by what they said.
+    pub totals: CheckTotals,
+    /// The gates, the worst first.
+    pub gates: Vec<Gate>,
+}
+
+/// Gates by what they said.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct CheckTotals {
+    /// Over their limit.
+    pub failed: u64,
+    /// Over a limit that only warns.
+    pub warned: u64,
+    /// Over their limit, with a reason.
+    pub suppressed: u64,
+    /// Without a number.
+    pub skipped: u64,
+    /// Within their limit.
+    pub passed: u64,
+}
+
+/// A gate.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Gate {
+    /// `fail`, `warn`, `suppressed`, `skipped` or `pass`.
+    pub status: String,
+    /// Stable name.
+    pub rule: String,
+    /// The proxy; empty for the run as a whole.
+    pub proxy: String,
+    /// One line that says it.
+    pub message: String,
+    /// Why it is suppressed.
+    pub reason: String,
+    /// Where it shows.
+    pub places: Vec<Evidence>,
+    /// Places left out.
+    pub places_omitted: u64,
+}
+
 /// Simulated runs over one recording.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -862,7 +914,7 @@ impl Document {
         match &self.body {
             Body::Analysis(a) => a.bpf.as_ref(),
             Body::Bpf(b) => Some(b),
-            Body::Runs(_) | Body::Other => None,
+            Body::Runs(_) | Body::Check(_) | Body::Other => None,
         }
     }
 
@@ -882,6 +934,7 @@ impl Document {
         let body = match (head.kind.as_str(), &head.runs) {
             ("analysis" | "inputs", _) => Body::Analysis(serde_json::from_str(json).map_err(wrong)?),
             ("replay" | "whatif", _) => Body::Runs(serde_json::from_str(json).map_err(wrong)?),
+            ("check", _) => Body::Check(serde_json::from_str(json).map_err(wrong)?),
             ("bpf", None) => Body::Bpf(serde_json::from_str(json).map_err(wrong)?),
             _ => Body::Other,
         };

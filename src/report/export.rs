@@ -1,7 +1,7 @@
 //! The formats that are made of a report's JSON, for every kind of report alike.
 
 use super::document::Document;
-use super::{html, markdown, openmetrics, rows, stacks, trace};
+use super::{ci, html, markdown, openmetrics, rows, stacks, trace};
 
 /// A format besides text and JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,12 @@ pub enum Export {
     OpenMetrics,
     /// Trace events of simulated runs.
     Trace,
+    /// SARIF 2.1.0: findings, or gates that do not hold.
+    Sarif,
+    /// JUnit XML: a case per gate.
+    Junit,
+    /// Workflow commands of GitHub Actions.
+    Github,
 }
 
 impl Export {
@@ -38,6 +44,9 @@ impl Export {
         ("folded-json", Self::FoldedJson),
         ("openmetrics", Self::OpenMetrics),
         ("trace", Self::Trace),
+        ("sarif", Self::Sarif),
+        ("junit", Self::Junit),
+        ("github", Self::Github),
     ];
 
     /// Lists every resource.
@@ -75,6 +84,9 @@ impl Export {
             Self::FoldedJson => stacks::folded(reports, true),
             Self::OpenMetrics => openmetrics::render(reports),
             Self::Trace => trace::render(reports),
+            Self::Sarif => Ok(ci::sarif::render(reports).into_bytes()),
+            Self::Junit => ci::junit::render(reports),
+            Self::Github => Ok(ci::github::render(reports).into_bytes()),
         }
     }
 }

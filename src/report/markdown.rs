@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Analysis, Body, Bpf, Document, Finding, Proxy, Run};
+use super::document::{Analysis, Body, Bpf, Check, Document, Finding, Gate, Proxy, Run};
 use super::words::{count, fit, signed};
 use crate::model::size::size;
 
@@ -35,6 +35,7 @@ pub(super) fn render(reports: &[Document]) -> String {
                 runs(&mut out, &r.runs);
                 findings(&mut out, &found, false);
             }
+            Body::Check(c) => check(&mut out, c),
             Body::Other => {
                 let _ = writeln!(out, "**meshdump {}**\n", prose(&report.head.kind));
                 findings(&mut out, &found, false);
@@ -320,6 +321,46 @@ fn runs(out: &mut String, runs: &[Run]) {
     }
     others(out, runs.len().saturating_sub(FINDINGS) as u64);
     out.push('\n');
+}
+
+fn check(out: &mut String, c: &Check) {
+    let t = c.totals;
+    let verdict = if c.ok { "OK" } else { "FAILED" };
+    let _ = writeln!(
+        out,
+        "**meshdump check: {verdict}** ({} failed, {} warned, {} suppressed, {} skipped, {} passed)\n",
+        t.failed, t.warned, t.suppressed, t.skipped, t.passed
+    );
+    let listed: Vec<&Gate> = c.gates.iter().filter(|g| g.status != "pass").collect();
+    if listed.is_empty() {
+        return;
+    }
+    out.push_str("| | gate | proxy | |\n|---|---|---|---|\n");
+    for g in listed.iter().take(FINDINGS) {
+        let proxy = if g.proxy.is_empty() { String::new() } else { code(&g.proxy, 60) };
+        let reason = if g.reason.is_empty() { String::new() } else { format!(" ({})", prose(&g.reason)) };
+        let _ =
+            writeln!(out, "| {} | {} | {proxy} | {}{reason} |", prose(&g.status), code(&g.rule, 60), prose(&g.message));
+    }
+    others(out, listed.len().saturating_sub(FINDINGS) as u64);
+    out.push('\n');
+    let placed: Vec<&&Gate> = listed.iter().filter(|g| !g.places.is_empty()).take(FINDINGS).collect();
+    if placed.is_empty() {
+        return;
+    }
+    summary(out, "Where");
+    for g in placed {
+        let _ = writeln!(out, "- {}", prose(&g.message));
+        for p in g.places.iter().take(ROWS) {
+            let line = p.line.map(|l| format!(", line {l}")).unwrap_or_default();
+            let _ = writeln!(out, "  - {} in {}{line}", code(&p.text, 160), code(&p.path, 100));
+        }
+        let rest = g.places.len().saturating_sub(ROWS) as u64 + g.places_omitted;
+        if rest > 0 {
+            let _ = writeln!(out, "  - \\[{}\\]", count(rest, "other", "others"));
+        }
+    }
+    close(out);
 }
 
 fn inputs(out: &mut String, report: &Document) {

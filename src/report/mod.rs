@@ -3,6 +3,8 @@
 pub mod bpf;
 pub mod bpf_csv;
 pub mod bpf_sim;
+pub mod check;
+mod ci;
 pub mod diff;
 mod document;
 mod export;

@@ -6,6 +6,7 @@
 
 mod analysis;
 mod bpf;
+mod check;
 mod runs;
 mod treemap;
 
@@ -164,12 +165,14 @@ fn section(report: &Document, i: usize) -> Markup {
             Body::Analysis(a) => (analysis::verdict(&report.head, a)),
             Body::Runs(r) => (runs::verdict(&report.head.kind, r)),
             Body::Bpf(b) => (bpf::verdict(b)),
+            Body::Check(c) => (check::verdict(c)),
             Body::Other => h1 { "meshdump " (Name(&report.head.kind, 40)) },
         }
         // a what-if has no findings of its own: its verdict and table say it
-        @if !findings.is_empty() || !matches!(report.body, Body::Runs(_)) { (headlines(&findings)) }
+        @if !findings.is_empty() || !matches!(report.body, Body::Runs(_) | Body::Check(_)) { (headlines(&findings)) }
         nav aria-label="Contents" {
-            a href=(format!("#{}", id("findings"))) { (count(findings.len() as u64, "finding", "findings")) }
+            @if let Body::Check(c) = &report.body { a href=(format!("#{}", id("findings"))) { (count(c.gates.len() as u64, "gate", "gates")) } }
+            @else { a href=(format!("#{}", id("findings"))) { (count(findings.len() as u64, "finding", "findings")) } }
             @if let Body::Analysis(a) = &report.body { (analysis::contents(a)) }
             @if let Body::Runs(r) = &report.body {
                 @if r.runs.len() > 1 { a href=(format!("#scenarios-{i}")) { "Scenarios" } }
@@ -178,8 +181,13 @@ fn section(report: &Document, i: usize) -> Markup {
             @if report.bpf().is_some() { a href=(format!("#bpf-{i}")) { "BPF maps" } }
             a href=(format!("#{}", id("inputs"))) { "Inputs, model, caveats" }
         }
-        h2 id=(id("findings")) { "Findings" }
-        (all_findings(&findings, matches!(&report.body, Body::Analysis(a) if a.proxies.len() > 1)))
+        @if let Body::Check(c) = &report.body {
+            h2 id=(id("findings")) { "Gates" }
+            (check::gates(c))
+        } @else {
+            h2 id=(id("findings")) { "Findings" }
+            (all_findings(&findings, matches!(&report.body, Body::Analysis(a) if a.proxies.len() > 1)))
+        }
         @if let Body::Analysis(a) = &report.body { (analysis::sections(a)) }
         @if let Body::Runs(r) = &report.body { (runs::sections(r, i)) }
         @if let Some(b) = report.bpf() { (bpf::sections(b, i)) }
