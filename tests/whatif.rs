@@ -311,3 +311,47 @@ fn the_four_fixes() {
     assert!(peak("merge-chains") < peak("contour-0.5") / 2);
     assert!(peak("contour-0.5:draining=1") < peak("contour-0.13 + reorder"));
 }
+
+/// One of istiod's lines: pushed at this millisecond, with the first and the last change of the batch.
+fn debounced(n: usize, [t, first, last]: [i64; 3], changes: usize) -> String {
+    let (s, ms) = (t / 1000, t % 1000);
+    format!(
+        "2026-11-20T22:36:{s:02}.{ms:03}000Z\tinfo\tads\tPush debounce stable[{n}] {changes} for config ServiceEntry/a/b and 2 \
+         more configs: {}ms since last change, {}ms since last push, full=true\n",
+        t - last,
+        t - first
+    )
+}
+
+#[test]
+fn lines_of_istiod_give_pushes_and_waits_of_any_policy() {
+    let bench = Bench::new();
+    let lines = [
+        debounced(1, [1150, 1000, 1050], 2),
+        debounced(2, [2100, 2000, 2000], 1),
+        debounced(3, [9000, 5000, 8900], 60),
+    ];
+    bench.put("in.jsonl", lines.concat());
+    let policies =
+        ["--policy", "istio", "--policy", "none", "--policy", "fixed-window:window=2s", "--policy", "istio:after=1s"];
+    let report = whatif(&bench, &policies);
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(report["inputs"][0]["kind"], "istiod_log");
+    let pushes: Vec<u64> = runs.iter().map(|r| r["pushes_sent"].as_u64().unwrap()).collect();
+    // windows of two seconds: [1, 3), [5, 7), [7, 9); a second of silence joins the first two batches only
+    assert_eq!(pushes, [3, 3, 63, 3, 2]);
+    assert!(runs.iter().all(|r| r["peak"].is_null() && r["drains"].is_null()));
+    // what was logged is what its own policy does
+    assert_eq!(runs[0]["staleness_ms"], runs[1]["staleness_ms"]);
+    // the first change of the last batch waited four seconds
+    assert_eq!(runs[0]["staleness_ms"]["max"], 4000.0);
+    // when all of them came in the beginning, the window of 7 to 9 s still has the last one
+    assert_eq!(runs[3]["bound"], Value::Null);
+    let text = bench.run(&["whatif", "in.jsonl", "--policy", "istio:after=1s", "--policy", "istio:after=200ms,max=1s"]);
+    assert!(text.stdout.contains("memory is not known") && !text.stdout.contains("PEAK"), "{}", text.stdout);
+    assert!(text.stdout.contains("pushes, by where inside their batches"), "{}", text.stdout);
+    for part in ["drain-time=5s", "reorder", "at-most-k-draining", "istio + drain-time=5s"] {
+        let run = bench.run(&["whatif", "in.jsonl", "--scenario", part]);
+        assert_eq!(run.code, 2, "{part}: {}", run.stdout);
+    }
+}

@@ -12,7 +12,7 @@ use super::whatif_watch::Watched;
 use super::{Exit, Failure, whatif_scope};
 use crate::evidence::watch;
 use crate::findings::analysis::Input;
-use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, report, runs, sweep};
+use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, over_lines, report, runs, sweep};
 use crate::input::{self, Document};
 use crate::model::problem::Loss;
 use crate::model::source::InputId;
@@ -213,11 +213,20 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     }
     let opened = args.recording.read(found.documents, found.problems, args.output.wants(Format::Json))?;
     let Opened { loaded, settings, envoy } = &opened;
-    let base = Base { recording: &loaded.recording, settings: *settings, envoy: envoy.clone() };
-    let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
-    let done = runs(&base, &scenarios, args.answer, detail);
     let goal = Goal { max_staleness: args.max_staleness, limit: settings.limit };
-    let notes = notes(&loaded.recording, &scenarios, settings, args.answer);
+    let events = &loaded.recording.events;
+    let lines_only = !events.iter().any(|e| matches!(e.what, What::Push(_)))
+        && events.iter().any(|e| matches!(e.what, What::Batch { .. }));
+    let (done, notes) = if lines_only {
+        let (runs, notes) =
+            over_lines(&loaded.recording, envoy, &scenarios, args.answer).map_err(|e| Failure::new(Exit::Usage, e))?;
+        ((runs, String::new()), notes)
+    } else {
+        let base = Base { recording: &loaded.recording, settings: *settings, envoy: envoy.clone() };
+        let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
+        let done = runs(&base, &scenarios, args.answer, detail);
+        (done, notes(&loaded.recording, &scenarios, settings, args.answer))
+    };
     let whole = report(&loaded.recording, done, goal, notes, inputs(&loaded.inputs), &loaded.problems);
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),

@@ -155,11 +155,12 @@ impl Kind {
             | Self::Bpftool
             | Self::BpftoolText => return None,
             Self::Runtime => "says nothing about memory",
-            Self::XdsRecording | Self::EnvoyTap | Self::GrpcLog | Self::IstiodLog | Self::PrometheusRange => {
+            Self::XdsRecording | Self::EnvoyTap | Self::GrpcLog | Self::PrometheusRange => {
                 "part of a recording: see `meshdump convert` and `meshdump replay`"
             }
             Self::IstiodDebug(_) | Self::Ztunnel | Self::KmeshDump => "not yet read",
             Self::EnvoyLog => "give it to replay or convert",
+            Self::IstiodLog => "give it to whatif or convert",
             Self::OtlpStats => "not yet read: take /stats as text, JSON or Prometheus",
             Self::Metrics => "metrics of something that is not Envoy",
             Self::Yaml => "YAML is not read: convert it to JSON",
@@ -211,7 +212,11 @@ pub fn sniff(head: &[u8], complete: bool) -> Kind {
     }
     if lines.iter().any(|l| is_envoy_log(l)) {
         Kind::EnvoyLog
-    } else if lines.iter().any(|l| memchr::memmem::find(l, b"Push debounce stable[").is_some()) {
+    } else if [&b"Push debounce stable["[..], b"\tFLAG: --grpcAddr="]
+        .iter()
+        .any(|m| memchr::memmem::find(text, m).is_some())
+    {
+        // a line about batching, or one of the flags that istiod lists when it starts
         Kind::IstiodLog
     } else {
         Kind::Text

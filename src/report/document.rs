@@ -639,9 +639,10 @@ pub struct Run {
     pub pareto: bool,
     /// Why it is a bound only.
     pub bound: Option<String>,
-    /// The highest `allocated`.
-    pub peak: Peak,
+    /// The highest `allocated`; nothing where the input has no resources, and so no memory.
+    pub peak: Option<Peak>,
     /// The end of the recording.
+    #[serde(deserialize_with = "or_default")]
     pub end: End,
     /// When memory first passes the limit.
     pub over_limit_t: Option<f64>,
@@ -674,6 +675,16 @@ impl Run {
             _ => self.drains().len() as u64,
         }
     }
+
+    /// The highest `allocated`, in bytes.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        self.peak.as_ref().map(|p| p.allocated.bytes)
+    }
+}
+
+/// `null` is nothing.
+fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
 /// A list in `replay`, a number in `whatif`.

@@ -282,8 +282,7 @@ fn bpf(out: &mut String, b: &Bpf) {
 }
 
 fn runs(out: &mut String, runs: &[Run]) {
-    if let Some(run) = runs.first() {
-        let peak = &run.peak;
+    if let Some((run, peak)) = runs.first().and_then(|r| Some((r, r.peak.as_ref()?))) {
         let _ = writeln!(
             out,
             "Peak **{}** allocated ({} to {}) at t={}{}; at the end {}, a restarted Envoy {}.\n",
@@ -315,8 +314,8 @@ fn runs(out: &mut String, runs: &[Run]) {
             out,
             "| {} | {} | {delta} | {pushes} | {} | {waits} | {over} |",
             code(r.name(), 80),
-            size(r.peak.allocated.bytes),
-            r.drains_total()
+            r.peak_bytes().map_or("-".to_owned(), size),
+            r.peak.as_ref().map_or("-".to_owned(), |_| r.drains_total().to_string())
         );
     }
     others(out, runs.len().saturating_sub(FINDINGS) as u64);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::bpf::{push, table};
 use super::words::{clean, fit, wrap};
 use crate::findings::bpf::{bytes, group};
+use crate::findings::replay::PeakReport;
 use crate::findings::whatif::{WhatIf, WhatIfRun};
 
 /// Rows shown when there are many.
@@ -28,20 +29,21 @@ pub fn text(report: &WhatIf, width: usize) -> String {
         let _ = writeln!(out, "\n{}", wrap(&line, width, 2));
     }
     let Some(first) = report.runs.first() else { return out };
-    let pushes = match report.recording.pushes {
-        0 => String::new(),
-        n => format!(" from {} recorded pushes", group(n)),
+    let over = group((report.recording.until - report.recording.from).max(0.0).round() as u64);
+    let line = match report.recording.pushes {
+        _ if first.peak.is_none() => {
+            format!("Simulated over {over} s. ON FRONT: no other scenario has both fewer pushes and a smaller p99.")
+        }
+        pushes => format!(
+            "Simulated for Envoy {} with {} workers{} over {over} s; cost model {}. PEAK is `allocated`, RSS anonymous memory \
+             at the peak, OLD GENS generations that drain at the peak (whole listeners and in-place updates), ON FRONT: no \
+             other scenario has both a smaller peak and a smaller p99.",
+            first.envoy.version,
+            first.envoy.concurrency,
+            if pushes > 0 { format!(" from {} recorded pushes", group(pushes)) } else { String::new() },
+            report.tool.cost_model
+        ),
     };
-    let line = format!(
-        "Simulated for Envoy {} with {} workers{} over {} s; cost model {}. PEAK is `allocated`, RSS \
-         anonymous memory at the peak, OLD GENS generations that drain at the peak (whole listeners and in-place \
-         updates), ON FRONT: no other scenario has both a smaller peak and a smaller p99.",
-        first.envoy.version,
-        first.envoy.concurrency,
-        pushes,
-        group((report.recording.until - report.recording.from).max(0.0).round() as u64),
-        report.tool.cost_model
-    );
     let _ = writeln!(out, "\n{}", wrap(&line, width, 0));
     for note in &report.notes {
         let _ = writeln!(out, "{}", wrap(&format!("note: {note}."), width, 6));
@@ -65,40 +67,47 @@ fn ms(value: f64) -> String {
     }
 }
 
-fn against(run: &WhatIfRun) -> String {
-    let before = run.peak.allocated.bytes as i64 - run.delta_peak;
-    match run.delta_peak {
+fn against(run: &WhatIfRun, peak: &PeakReport) -> String {
+    let delta = run.delta_peak.unwrap_or(0);
+    match delta {
         0 => "=".to_owned(),
-        delta => format!("{:+.0}%", 100.0 * delta as f64 / before.max(1) as f64),
+        delta => format!("{:+.0}%", 100.0 * delta as f64 / (peak.allocated.bytes as i64 - delta).max(1) as f64),
     }
 }
 
 fn scenarios(out: &mut String, report: &WhatIf) {
     let limit = report.runs.iter().any(|r| r.over_limit_t.is_some());
+    let memory = report.runs.iter().any(|r| r.peak.is_some());
     let first_pushes = report.runs.first().map_or(0, |r| r.pushes_sent);
-    let mut header = vec![
-        "SCENARIO", "PEAK", "AGAINST", "RSS", "OLD GENS", "PUSHES", "SAVED", "DRAINS", "P50", "P99", "MAX", "FRONT",
-    ];
+    let mut header = vec!["SCENARIO"];
+    if memory {
+        header.extend(["PEAK", "AGAINST", "RSS", "OLD GENS", "DRAINS"]);
+    }
+    header.extend(["PUSHES", "SAVED", "P50", "P99", "MAX", "FRONT"]);
     if limit {
         header.push("OOM AT");
     }
     let right: Vec<usize> = (1..header.len()).collect();
     let mut t = table(&header, &right);
     for run in report.runs.iter().take(TOP) {
-        let mut row = vec![
-            fit(&run.scenario, 48) + if run.bound.is_some() { " (bound)" } else { "" },
-            bytes(run.peak.allocated.bytes),
-            against(run),
-            bytes(run.peak.resident),
-            group(u64::from(run.peak.listeners_draining + run.peak.groups_draining)),
+        let mut row = vec![fit(&run.scenario, 48) + if run.bound.is_some() { " (bound)" } else { "" }];
+        if let Some(peak) = &run.peak {
+            row.extend([
+                bytes(peak.allocated.bytes),
+                against(run, peak),
+                bytes(peak.resident),
+                group(u64::from(peak.listeners_draining + peak.groups_draining)),
+                group(run.drains.unwrap_or(0)),
+            ]);
+        }
+        row.extend([
             group(run.pushes_sent),
             (first_pushes as i64 - run.pushes_sent as i64).to_string(),
-            group(run.drains),
             ms(run.staleness_ms.p50),
             ms(run.staleness_ms.p99),
             ms(run.staleness_ms.max),
             if run.pareto { "*" } else { "" }.to_owned(),
-        ];
+        ]);
         if limit {
             row.push(run.over_limit_t.map_or("-".to_owned(), |t| format!("{t}")));
         }
@@ -112,7 +121,7 @@ fn scenarios(out: &mut String, report: &WhatIf) {
 
 fn types(out: &mut String, report: &WhatIf) {
     // the recorded run comes first and waits for nothing
-    let runs: Vec<&WhatIfRun> = report.runs.iter().skip(1).take(6).collect();
+    let runs: Vec<&WhatIfRun> = report.runs.iter().skip(1).filter(|r| !r.by_type.is_empty()).take(6).collect();
     if runs.is_empty() {
         return;
     }

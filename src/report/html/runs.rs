@@ -24,20 +24,25 @@ pub(super) fn verdict(kind: &str, r: &Runs) -> Markup {
     let Some(run) = r.runs.first() else {
         return html! { h1 { "meshdump " (Name(kind, 20)) } p { "No run." } };
     };
-    let best = r.runs.iter().skip(1).min_by_key(|r| r.peak.allocated.bytes);
+    let title = if kind == "whatif" { "What other pushes would have cost" } else { "What the recorded pushes cost" };
+    let Some(peak) = &run.peak else {
+        let line = "Pushes and waits only: the input does not say what was pushed, so memory is not known.";
+        return html! { h1 { (title) } p { (line) } };
+    };
+    let best = r.runs.iter().skip(1).filter_map(|r| Some((r, r.peak_bytes()?))).min_by_key(|(_, bytes)| *bytes);
     html! {
-        h1 { @if kind == "whatif" { "What other pushes would have cost" } @else { "What the recorded pushes cost" } }
+        h1 { (title) }
         p class="dim" {
             (count(r.recording.pushes, "push", "pushes")) " over " (span(r.recording.until - r.recording.from))
             " · Envoy " (Name(&run.envoy.version, 20)) " · " (count(run.envoy.concurrency.into(), "worker", "workers"))
             " · drain time " (span(run.drain_time_s))
             @if r.recording.times_assumed { " · times were made up, one second apart" }
         }
-        p class="big" { (size(run.peak.allocated.bytes)) " " small { "peak allocated, simulated, " (size(run.peak.allocated.low)) " to " (size(run.peak.allocated.high)) ", " (span(run.peak.t - from(run))) " after the start" } }
-        @if !run.peak.cause.is_empty() { p { "Raised by " (name(&run.peak.cause, 200)) "." } }
+        p class="big" { (size(peak.allocated.bytes)) " " small { "peak allocated, simulated, " (size(peak.allocated.low)) " to " (size(peak.allocated.high)) ", " (span(peak.t - from(run))) " after the start" } }
+        @if !peak.cause.is_empty() { p { "Raised by " (name(&peak.cause, 200)) "." } }
         p {
-            (size(run.peak.draining_bytes)) " of it held by old generations: " (grouped(run.peak.listeners_draining)) " listeners and "
-            (grouped(run.peak.filter_chains_draining)) " filter chains draining, " (grouped(run.peak.groups_draining)) " old generations of in-place updates."
+            (size(peak.draining_bytes)) " of it held by old generations: " (grouped(peak.listeners_draining)) " listeners and "
+            (grouped(peak.filter_chains_draining)) " filter chains draining, " (grouped(peak.groups_draining)) " old generations of in-place updates."
         }
         p {
             "At the end " strong { (size(run.end.allocated)) } "; a restarted Envoy would have " (size(run.end.restarted))
@@ -50,8 +55,8 @@ pub(super) fn verdict(kind: &str, r: &Runs) -> Markup {
                 None => p { "Anonymous memory stays below the limit of " strong { (size(limit)) } "." },
             }
         }
-        @if let Some(best) = best.filter(|b| b.peak.allocated.bytes < run.peak.allocated.bytes) {
-            p { "Smallest peak: " strong { (name(best.name(), 80)) } " with " (size(best.peak.allocated.bytes)) "; the table has its price." }
+        @if let Some((best, bytes)) = best.filter(|(_, bytes)| *bytes < peak.allocated.bytes) {
+            p { "Smallest peak: " strong { (name(best.name(), 80)) } " with " (size(bytes)) "; the table has its price." }
         }
     }
 }
@@ -100,15 +105,15 @@ fn scenarios(runs: &[Run], i: usize) -> Markup {
                     @for r in runs.iter().take(ROWS) {
                         tr {
                             td { (name(r.name(), 80)) @if r.pareto { " " span class="dim" { "(nothing is better in both peak and wait)" } } @if let Some(b) = &r.bound { br; span class="dim" { (name(b, 200)) } } }
-                            td class="n" { (size(r.peak.allocated.bytes)) }
+                            td class="n" { @match r.peak_bytes() { Some(n) => (size(n)), None => "-" } }
                             td class="n" { @match r.delta_peak { Some(d) => (signed(d)), None => "-" } }
                             td class="n" { @match r.pushes_sent { Some(n) => (grouped(n)), None => (grouped(r.pushes.len() as u64)) } }
-                            td class="n" { (grouped(r.drains_total())) }
+                            td class="n" { @if r.peak.is_some() { (grouped(r.drains_total())) } @else { "-" } }
                             @match &r.staleness_ms {
                                 Some(s) => { td class="n" { (s.p50) } td class="n" { (s.p99) } td class="n" { (s.max) } }
                                 None => { td class="n" { "-" } td class="n" { "-" } td class="n" { "-" } }
                             }
-                            td class="n" { (size(r.end.allocated)) }
+                            td class="n" { @if r.peak.is_some() { (size(r.end.allocated)) } @else { "-" } }
                             td { @match r.over_limit_t { Some(t) => { strong class="sev error" { "after " (span(t - from(r))) } } None => "-" } }
                         }
                     }
@@ -191,7 +196,7 @@ fn chart(run: &Run) -> Markup {
         }
         div class="chart" {
             svg class="box" width="100%" height=(HEIGHT) role="img"
-                aria-label=(format!("Allocated memory over {}, peak {}; the tables below have the pushes and drains", span(width), size(run.peak.allocated.bytes))) {
+                aria-label=(format!("Allocated memory over {}, peak {}; the tables below have the pushes and drains", span(width), size(run.peak_bytes().unwrap_or(0)))) {
                 @for n in 1..=4_u64 {
                     line class="grid" x1="0" x2="100%" y1=(pixels(top / 4 * n)) y2=(pixels(top / 4 * n)) {}
                 }

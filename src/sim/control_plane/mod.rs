@@ -8,6 +8,7 @@
 pub mod policy;
 
 mod gate;
+mod lines;
 mod recorded;
 mod staleness;
 mod window;
@@ -15,6 +16,7 @@ mod window;
 use crate::model::stream::{Us, XdsType};
 
 pub use gate::{Acknowledgements, Delivery, World, deliveries};
+pub use lines::{Between, Line, Lines};
 pub use policy::{Draining, Gate, Policy, Transport, Versioning, Window, parse_duration};
 pub use recorded::Recorded;
 pub use staleness::{percentile, waits};

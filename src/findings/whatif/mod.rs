@@ -2,6 +2,9 @@
 //!
 //! The field names are the JSON contract; additions only inside v1.
 
+mod lines;
+mod scenario;
+
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -17,117 +20,14 @@ use crate::model::problem::Problem;
 use crate::model::size::size;
 use crate::model::stream::{BodyId, Recording, Us, What, XdsType};
 use crate::sim::control_plane::{
-    Acknowledgements, Arrival, Delivery, Policy, Recorded, Transport, Types, batches, deliveries, parse_duration,
-    percentile, slot, waits,
+    Acknowledgements, Arrival, Delivery, Policy, Recorded, Transport, Types, batches, deliveries, percentile, slot,
+    waits,
 };
 use crate::sim::envoy::{Action, Prepared, Settings, Step};
 
-/// One scenario: what is another than in the recording.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scenario {
-    /// As shown.
-    pub name: String,
-    /// Batching.
-    pub policy: Option<Policy>,
-    /// `drain-time`.
-    pub drain_time: Option<Us>,
-    /// `envoy-version`.
-    pub version: Option<Version>,
-    /// `concurrency`.
-    pub concurrency: Option<u32>,
-    /// `reorder`: lists whose order alone changed keep the order they had.
-    pub reorder: bool,
-    /// `delta` or `sotw`.
-    pub transport: Option<Transport>,
-    /// `sds`: certificates by SDS, not inline (watches only).
-    pub sds: bool,
-    /// `merge-chains`: one chain for all names of one secret (contour#1636; watches only).
-    pub merge_chains: bool,
-}
-
-impl Scenario {
-    /// Reads one part: a policy (`istio:after=1s`), a setting (`drain-time=45s`) or a fix (`reorder`).
-    ///
-    /// # Errors
-    /// One line that says what was expected.
-    pub fn add(&mut self, part: &str) -> Result<(), String> {
-        let part = part.trim();
-        match part {
-            "reorder" => self.reorder = true,
-            "delta" => self.transport = Some(Transport::Delta),
-            "sotw" => self.transport = Some(Transport::Sotw),
-            "sds" => self.sds = true,
-            "merge-chains" => self.merge_chains = true,
-            _ => match part.split_once('=').filter(|(key, _)| !key.contains(':')) {
-                Some(("drain-time", value)) => self.drain_time = Some(parse_duration(value)?),
-                Some(("envoy-version", value)) => {
-                    let version = Version::parse(value);
-                    self.version = Some(version.ok_or_else(|| format!("`{value}` is no version of Envoy, as 1.40"))?);
-                }
-                Some(("concurrency", value)) => {
-                    let n = value.parse().ok().filter(|n| (1..=1024).contains(n));
-                    self.concurrency = Some(n.ok_or_else(|| format!("`{value}` is no number of workers"))?);
-                }
-                Some((key, _)) => {
-                    return Err(format!("no setting is called `{key}`; known: drain-time, envoy-version, concurrency"));
-                }
-                None if self.policy.is_some() => {
-                    return Err(format!("`{part}`: a scenario has one policy"));
-                }
-                None => self.policy = Some(part.parse()?),
-            },
-        }
-        if !self.name.is_empty() {
-            self.name.push_str(" + ");
-        }
-        self.name.push_str(part);
-        Ok(())
-    }
-
-    /// A scenario of parts joined by ` + `.
-    ///
-    /// # Errors
-    /// Those of [`Scenario::add`].
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut scenario = Self::default();
-        text.split('+').try_for_each(|part| scenario.add(part))?;
-        Ok(scenario)
-    }
-}
-
-/// The scenarios of `NAME.KEY=FROM..TO:STEP` (a policy's parameter) or `drain-time=FROM..TO:STEP`.
-///
-/// # Errors
-/// One line that says what was expected.
-pub fn sweep(text: &str) -> Result<Vec<Scenario>, String> {
-    let wrong = || format!("`{text}`: expected NAME.PARAMETER=FROM..TO:STEP, as debounce.quiet=0s..60s:5s");
-    let (what, range) = text.split_once('=').ok_or_else(wrong)?;
-    let (ends, step) = range.split_once(':').ok_or_else(wrong)?;
-    let (from, to) = ends.split_once("..").ok_or_else(wrong)?;
-    // numbers (k, concurrency) and times alike; whole numbers stay numbers
-    let number = [from, to, step].iter().all(|t| t.parse::<u32>().is_ok());
-    let [from, to, step] = [parse_duration(from)?, parse_duration(to)?, parse_duration(step)?];
-    if step.0 == 0 || to < from || (to.0 - from.0) / step.0 > 10_000 {
-        return Err(format!("`{text}`: at most 10,000 steps, each more than 0, from the smaller to the larger"));
-    }
-    let name = |at: i64| if number { (at / 1_000_000).to_string() } else { time(Us(at)) };
-    let values = (0..=(to.0 - from.0) / step.0).map(|i| name(from.0 + i * step.0));
-    values
-        .map(|value| match what.rsplit_once('.') {
-            Some((policy, key)) => Scenario::parse(&format!("{policy}:{key}={value}")),
-            None => Scenario::parse(&format!("{what}={value}")),
-        })
-        .collect()
-}
-
-/// A time as flags take it: `1500ms`, `5s`.
-fn time(t: Us) -> String {
-    match t.0 {
-        us if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-        us if us % 1000 == 0 => format!("{}ms", us / 1000),
-        us => format!("{us}us"),
-    }
-}
+pub use lines::over_lines;
+use scenario::time;
+pub use scenario::{Scenario, sweep};
 
 /// Milliseconds that changes waited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, schemars::JsonSchema)]
@@ -180,18 +80,19 @@ pub struct WhatIfRun {
     pub staleness_ms: Staleness,
     /// The same for each type.
     pub by_type: Vec<TypeReport>,
-    /// Drains begun: whole listeners, and old generations of in-place updates.
-    pub drains: u64,
+    /// Drains begun: whole listeners, and old generations of in-place updates. This and all that memory is made of is null
+    /// where the input has no resources.
+    pub drains: Option<u64>,
     /// Peak against that of the first run, in bytes.
-    pub delta_peak: i64,
-    /// No other run has both a smaller peak and a smaller p99.
+    pub delta_peak: Option<i64>,
+    /// No other run has both a smaller peak (without resources: fewer pushes) and a smaller p99.
     pub pareto: bool,
     /// Why this run is a bound and not an answer; null when it is one.
     pub bound: Option<String>,
     /// The highest `allocated`.
-    pub peak: PeakReport,
+    pub peak: Option<PeakReport>,
     /// The end of the recording, and what comes after.
-    pub end: EndReport,
+    pub end: Option<EndReport>,
     /// When anonymous memory first passes the limit.
     pub over_limit_t: Option<f64>,
     /// As in `replay`; empty with more than [`MOST_DETAILED`] runs.
@@ -203,7 +104,7 @@ pub struct WhatIfRun {
     /// As in `replay`.
     pub flaps: Vec<FlapReport>,
     /// As in `replay`.
-    pub counters: CountersReport,
+    pub counters: Option<CountersReport>,
 }
 
 /// Runs up to which each one has its timeline and pushes.
@@ -324,9 +225,9 @@ pub fn runs(base: &Base<'_>, scenarios: &[Scenario], answer: Us, detail: bool) -
 
 /// Compares the runs with the first of them, and with each other.
 pub fn side_by_side(runs: &mut [WhatIfRun]) {
-    let first = runs.first().map_or(0, |r| r.peak.allocated.bytes as i64);
+    let first = runs.first().and_then(|r| r.peak.as_ref()).map(|p| p.allocated.bytes as i64);
     for run in &mut *runs {
-        run.delta_peak = run.peak.allocated.bytes as i64 - first;
+        run.delta_peak = run.peak.as_ref().zip(first).map(|(p, first)| p.allocated.bytes as i64 - first);
     }
     mark_front(runs);
 }
@@ -474,18 +375,18 @@ pub fn finish(
         pushes_sent: sent.iter().filter(|d| d.sent).count() as u64,
         staleness_ms: Staleness::of(waiting.concat()),
         by_type,
-        drains: report.drains_total,
-        delta_peak: 0,
+        drains: Some(report.drains_total),
+        delta_peak: None,
         pareto: false,
         bound: made.bound.clone(),
-        peak: report.peak,
-        end: report.end,
+        peak: Some(report.peak),
+        end: Some(report.end),
         over_limit_t: report.over_limit_t,
         timeline: report.timeline,
         pushes: report.pushes,
         drain_log: report.drains,
         flaps: report.flaps,
-        counters: report.counters,
+        counters: Some(report.counters),
     }
 }
 
@@ -498,43 +399,54 @@ fn as_recorded(arrivals: &[Arrival]) -> Vec<Delivery> {
     arrivals.iter().enumerate().map(one).collect()
 }
 
-/// Marks the runs that no other beats in both peak and p99.
+/// What a run costs the proxies: the peak, or the pushes where memory is not known.
+fn load(run: &WhatIfRun) -> u64 {
+    run.peak.as_ref().map_or(run.pushes_sent, |p| p.allocated.bytes)
+}
+
+/// Marks the runs that no other beats in both load and p99.
 fn mark_front(runs: &mut [WhatIfRun]) {
-    let points: Vec<(u64, f64)> = runs.iter().map(|r| (r.peak.allocated.bytes, r.staleness_ms.p99)).collect();
-    for (run, (peak, p99)) in runs.iter_mut().zip(&points) {
-        let beaten = points.iter().any(|(p, s)| p <= peak && s <= p99 && (p < peak || s < p99));
+    let points: Vec<(u64, f64)> = runs.iter().map(|r| (load(r), r.staleness_ms.p99)).collect();
+    for (run, (least, p99)) in runs.iter_mut().zip(&points) {
+        let beaten = points.iter().any(|(l, s)| l <= least && s <= p99 && (l < least || s < p99));
         run.pareto = !beaten;
     }
 }
 
 /// The best run of those whose changes wait no longer than they may: under `goal.limit` the one with the smallest
-/// staleness, else the one with the smallest peak; of those within two percent of the smallest peak the one whose changes
-/// wait least.
+/// staleness, else the one with the smallest load; of those within two percent of it the one whose changes wait least.
 fn winner(runs: &[WhatIfRun], goal: Goal) -> Option<Winner> {
     let p99 = |r: &WhatIfRun| (r.staleness_ms.p99 * 1000.0) as i64;
-    let keeps = |r: &&WhatIfRun| {
-        p99(r) <= goal.max_staleness.unwrap_or(PATIENCE).0 && goal.limit.is_none_or(|l| r.peak.resident <= l)
-    };
+    let fits = |r: &WhatIfRun, limit: u64| r.peak.as_ref().is_some_and(|p| p.resident <= limit);
+    let keeps =
+        |r: &&WhatIfRun| p99(r) <= goal.max_staleness.unwrap_or(PATIENCE).0 && goal.limit.is_none_or(|l| fits(r, l));
     let allowed: Vec<&WhatIfRun> = runs.iter().filter(keeps).collect();
-    let smallest = allowed.iter().map(|r| r.peak.allocated.bytes).min()?;
-    let near = |r: &&&WhatIfRun| goal.limit.is_some() || r.peak.allocated.bytes <= smallest + smallest / 50;
-    let best = allowed.iter().filter(near).min_by_key(|r| (p99(r), r.peak.allocated.bytes, r.pushes_sent))?;
+    let smallest = allowed.iter().map(|r| load(r)).min()?;
+    let near = |r: &&&WhatIfRun| goal.limit.is_some() || load(r) <= smallest + smallest / 50;
+    let best = allowed.iter().filter(near).min_by_key(|r| (p99(r), load(r), r.pushes_sent))?;
     let first = runs.first()?;
-    let generations = |r: &WhatIfRun| r.peak.listeners_draining + r.peak.groups_draining;
-    let why = if best.scenario == first.scenario {
-        format!("nothing tried has a peak clearly below the {} of {}", size(first.peak.allocated.bytes), first.scenario)
-    } else {
-        let share = 100 * best.peak.allocated.bytes / first.peak.allocated.bytes.max(1);
-        let held = if generations(best) == generations(first) {
-            format!("with {} old generations alive at the peak in both", generations(best))
-        } else {
-            format!("with {} old generations alive at the peak instead of {}", generations(best), generations(first))
-        };
-        let price = match p99(best) - p99(first) {
-            0 => "and changes wait no longer".to_owned(),
-            wait => format!("for changes that wait {:.1} s longer at p99", wait as f64 / 1e6),
-        };
-        format!("peak {} ({share} % of {}), {held}, {price}", size(best.peak.allocated.bytes), first.scenario)
+    let price = match p99(best) - p99(first) {
+        0 => "and changes wait no longer".to_owned(),
+        wait if wait < 0 => format!("and changes wait {:.1} s less at p99", -wait as f64 / 1e6),
+        wait => format!("for changes that wait {:.1} s longer at p99", wait as f64 / 1e6),
+    };
+    let share = 100 * load(best) / load(first).max(1);
+    let why = match (&first.peak, &best.peak) {
+        (Some(before), _) if best.scenario == first.scenario => {
+            format!("nothing tried has a peak clearly below the {} of {}", size(before.allocated.bytes), first.scenario)
+        }
+        (Some(before), Some(peak)) => {
+            let [old, new] = [before, peak].map(|p| p.listeners_draining + p.groups_draining);
+            let held = match old == new {
+                true => format!("with {new} old generations alive at the peak in both"),
+                false => format!("with {new} old generations alive at the peak instead of {old}"),
+            };
+            format!("peak {} ({share} % of {}), {held}, {price}", size(peak.allocated.bytes), first.scenario)
+        }
+        _ if best.scenario == first.scenario => {
+            format!("nothing tried sends clearly less than the {} pushes of {}", first.pushes_sent, first.scenario)
+        }
+        _ => format!("{} pushes ({share} % of {}), {price}; memory is not known", best.pushes_sent, first.scenario),
     };
     Some(Winner { scenario: best.scenario.clone(), why })
 }
