@@ -6,47 +6,8 @@ mod common;
 use std::io::Write as _;
 use std::process::Command;
 
-use common::{Bench, any, bootstrap, cluster, cluster_entry, configs, dump, section};
+use common::{Bench, bootstrap, cluster, cluster_entry, configs, dump, hostile_dump, section};
 use serde_json::json;
-
-/// Names that would do something, were they markup, terminal codes or text of their own direction.
-fn hostile() -> Vec<String> {
-    vec![
-        "<script>document.title='owned'</script>".to_owned(),
-        "</script><script>document.title='owned'</script>".to_owned(),
-        "</style></title></textarea><img src=x onerror=\"document.title='owned'\">".to_owned(),
-        "\"onload=\"document.title='owned'\" x=\"".to_owned(),
-        "'onmouseover='document.title=`owned`' x='".to_owned(),
-        "<svg onload=document.title='owned'>".to_owned(),
-        "javascript:document.title='owned'".to_owned(),
-        "--><!--<script>document.title='owned'</script>".to_owned(),
-        "]]><script>document.title='owned'</script>".to_owned(),
-        "&lt;script&gt;&#x3c;b&#62;".to_owned(),
-        "\u{1b}[31mred\u{1b}[0m\u{1b}]0;owned\u{7}".to_owned(),
-        "\u{202e}gnp.exe\u{202c}\u{2066}x\u{2069}\u{200f}".to_owned(),
-        "שלום|80||עולם.svc".to_owned(),
-        "line\nbreak\r\n\ttab\u{0}nul\u{2028}x".to_owned(),
-        "x".repeat(4096),
-        format!("<b>{}", "</b>".repeat(1024)),
-    ]
-}
-
-fn hostile_dump() -> String {
-    let clusters: Vec<_> = hostile().iter().map(|n| cluster_entry(cluster(n))).collect();
-    let listeners: Vec<_> = hostile()
-        .iter()
-        .map(|n| {
-            let listener = any("envoy.config.listener.v3.Listener", json!({"name": n, "filter_chains": []}));
-            json!({"name": n, "active_state": {"version_info": n, "listener": listener}})
-        })
-        .collect();
-    configs(vec![
-        bootstrap("<script>document.title='owned'</script>"),
-        section("ClustersConfigDump", json!({"version_info": "1", "dynamic_active_clusters": clusters})),
-        section("ListenersConfigDump", json!({"version_info": "1", "dynamic_listeners": listeners})),
-    ])
-    .to_string()
-}
 
 /// The page of `analyze`.
 fn page(bench: &Bench, args: &[&str]) -> String {

@@ -75,9 +75,12 @@ fn gate(out: &mut String, g: &Gate, width: usize, full: bool) {
 }
 
 fn place(out: &mut String, p: &Place, width: usize) {
-    let at = match p.line {
-        Some(line) => format!("{}:{line}", fit(&p.path, width / 2)),
-        None => fit(&p.path, width / 2),
+    let path = fit(&p.path, width / 2);
+    let at = match (p.line, p.offset) {
+        // in a dump of one line the line says nothing
+        (Some(1), Some(byte)) if byte > 0 => format!("{path}:1, byte {byte}"),
+        (Some(line), _) => format!("{path}:{line}"),
+        (None, _) => path,
     };
     let _ = writeln!(out, "      {at}  {}", fit(&p.text, width.saturating_sub(at.chars().count() + 8).max(20)));
 }
