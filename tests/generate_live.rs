@@ -5,7 +5,7 @@ mod common;
 mod envoy_play;
 
 use common::Bench;
-use envoy_play::{Player, envoy, recording};
+use envoy_play::{Player, end_of, envoy, note, recording};
 
 /// Generates a case and plays its recording; returns Envoy's counters.
 fn accepted(args: &[&str]) -> Option<Player> {
@@ -59,5 +59,67 @@ fn meshes_and_gateways() {
             // three pushes without a change, each of which rebuilds all seven chains, and six that add services
             assert!(seen["listener_manager.total_filter_chains_draining"] >= 21, "{seen:?}");
         }
+    }
+}
+
+/// The four settings of Open Service Mesh's flags: what `analyze` says of a dump against the Envoy it was taken from, and
+/// which terms it names. `MESHDUMP_OSM=60,4` takes that many services and workers.
+#[test]
+fn open_service_mesh() {
+    let Some(envoy) = envoy() else { return };
+    let size = std::env::var("MESHDUMP_OSM").unwrap_or_else(|_| "20,2".to_owned());
+    let (services, workers) = size.split_once(',').unwrap();
+    let mut said = Vec::new();
+    let mut measured = Vec::new();
+    for flags in [&["--wasm", "--permissive"][..], &["--permissive"], &["--wasm"], &[]] {
+        let bench = Bench::new();
+        let mut args = vec!["generate", "osm", "--services", services, "--workers", workers, "--out", "made"];
+        args.extend(flags);
+        assert_eq!(bench.run(&args).code, 0);
+        let run = match end_of(&bench.path("made")).run(&envoy) {
+            // some builds have no V8
+            Err(e) if flags.contains(&"--wasm") && e.to_string().contains("Wasm") => {
+                note(&format!("skipped: {flags:?}: {e}"));
+                continue;
+            }
+            run => run.unwrap(),
+        };
+        bench.put("live/config_dump.json", &run.config_dump).put("live/server_info.json", &run.server_info);
+        let report = bench.run(&["analyze", "live", "-o", "json"]).json();
+        let memory = &report["proxies"][0]["memory"];
+        let bytes = |what: &str| memory[what]["bytes"].as_f64().unwrap();
+        let (allocated, anonymous) = (run.reading.allocated as f64, run.reading.resident_anonymous as f64);
+        let error = |what: &str, real: f64| (bytes(what) / real - 1.0) * 100.0;
+        note(&format!(
+            "osm {size} {flags:?}: allocated {allocated} said {} ({:+.1} %), anonymous {anonymous} said {} ({:+.1} %)",
+            bytes("allocated"),
+            error("allocated", allocated),
+            bytes("resident"),
+            error("resident", anonymous),
+        ));
+        assert!(error("allocated", allocated).abs() < 10.0, "{flags:?}");
+        assert!(error("resident", anonymous).abs() < 15.0, "{flags:?}");
+        said.push(bytes("resident"));
+        measured.push(anonymous);
+        let findings = report["findings"].as_array().unwrap();
+        let code = findings.iter().find(|f| f["code"] == "MD309");
+        let chains = services.parse::<u64>().unwrap() + 1;
+        let threads = workers.parse::<u64>().unwrap() + 1;
+        if flags == ["--wasm", "--permissive"] {
+            let text = code.unwrap().to_string();
+            assert!(text.contains(&format!("inlined in {chains} filter chains")), "{text}");
+            assert!(text.contains(&format!("Lua in {chains} filter chains × {threads} threads")), "{text}");
+        } else {
+            assert!(code.is_none(), "{flags:?}");
+        }
+    }
+    // ranked as measured where the figures are further apart than what is allowed above, and only both flags are bad
+    for (i, a) in measured.iter().enumerate() {
+        for (j, b) in measured.iter().enumerate().filter(|(_, b)| *a > **b * 1.15) {
+            assert!(said[i] > said[j], "{a} and {b} measured, {} and {} said", said[i], said[j]);
+        }
+    }
+    if said.len() == 4 {
+        assert!(measured[0] > 1.5 * measured[1] && said[0] > 1.5 * said[1]);
     }
 }

@@ -286,6 +286,30 @@ findings! {
         let dump = configs(vec![bootstrap("node-1"), active_clusters(&["a"]), listeners(vec![active("in", hosts.to_vec())])]);
         (bench(&dump), BOTH.to_vec())
     };
+    MD309: || {
+        let module = "AGFzbQEAAAA".repeat(30_000);
+        let wasm = filter(
+            "envoy.filters.http.wasm",
+            "envoy.extensions.filters.http.wasm.v3.Wasm",
+            json!({"config": {"vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"inline_bytes": module}}}}}),
+        );
+        let lua = filter(
+            "envoy.filters.http.lua",
+            "envoy.extensions.filters.http.lua.v3.Lua",
+            json!({"default_source_code": {"inline_string": "function envoy_on_request(h)\nend\n"}}),
+        );
+        let chain = |i: u8| {
+            let mut c = http(json!({"stat_prefix": "in", "http_filters": [lua, wasm], "rds": {"route_config_name": "r"}}));
+            c["filter_chain_match"] = json!({"prefix_ranges": [{"address_prefix": format!("10.0.0.{i}"), "prefix_len": 32}]});
+            c
+        };
+        let dump = configs(vec![
+            bootstrap("node-1"),
+            active_clusters(&["a"]),
+            listeners(vec![active("out", (1..=10).map(chain).collect())]),
+        ]);
+        (bench(&dump), BOTH.to_vec())
+    };
     MD601: || (bench(&proxy(vec![])), vec!["dump.json", "stats.txt", "--limit", "16Mi"]);
     MD602: || (bench(&proxy(vec![])), vec!["dump.json", "stats.txt", "--limit", "8Mi"]);
     MD605: || {

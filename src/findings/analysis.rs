@@ -381,6 +381,7 @@ const TOP: usize = 50;
 pub(super) struct Context<'a> {
     pub(super) proxy: &'a Proxy,
     pub(super) priced: &'a Priced,
+    pub(super) settings: &'a Settings,
     pub(super) graph: &'a Graph,
     pub(super) report: &'a ProxyReport,
     pub(super) unexplained: &'a [usize],
@@ -496,6 +497,7 @@ fn one(
     let context = Context {
         proxy,
         priced: &priced,
+        settings: &settings,
         graph: &graph,
         report: &report,
         unexplained: &unexplained,

@@ -160,6 +160,15 @@ pub const CATALOG: &[Entry] = &[
                connection manager, one TLS context and one route table instead of many.",
     },
     Entry {
+        code: "MD309",
+        title: "code in filter chains",
+        text: "A Wasm module that is inlined is held about three times per chain (as sent, as configuration, as code), and \
+               a Lua filter has a LuaJIT state per chain and thread, workers and the main thread. So the cost is chains \
+               times module and chains times threads, and LuaJIT and V8 map their memory outside the allocator: \
+               `/memory` does not show it. What each costs is the price of the proxy less its price without these \
+               filters.",
+    },
+    Entry {
         code: "MD601",
         title: "close to the memory limit",
         text: "The kernel kills for resident anonymous memory. What /memory calls allocated is only part of it: the \

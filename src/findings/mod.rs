@@ -6,6 +6,7 @@ pub mod analysis;
 pub mod bpf;
 pub mod catalog;
 pub mod check;
+mod code;
 pub mod diff;
 mod draining;
 mod fleet;

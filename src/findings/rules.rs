@@ -1,6 +1,7 @@
 //! The rules for one proxy, in the order of their codes.
 
 use super::analysis::{Context, source};
+use super::code;
 use super::draining;
 use super::similarity::{equal_chains, repeated_payloads};
 use super::{Evidence, Finding, Severity};
@@ -390,6 +391,46 @@ impl<'a> Rules<'a> {
             let title = format!("{n} filter chains differ from a sibling in name and match only");
             self.add("MD308", Severity::Warn, title, places, bytes, "one chain with all their server names");
         }
+        self.code_in_chains();
+    }
+
+    /// Only what costs a noticeable part of the proxy.
+    fn code_in_chains(&mut self) {
+        let (c, threads) = (self.c, u64::from(self.c.settings.concurrency) + 1);
+        let all = code::in_chains(c.proxy, c.settings, c.priced);
+        let bytes: u64 = all.iter().map(|x| x.allocated + x.outside).sum();
+        if bytes < 1 << 20 || bytes * 20 < c.priced.resident.bytes {
+            return;
+        }
+        let places = all
+            .iter()
+            .map(|x| {
+                let what = match (x.kind, x.code_bytes) {
+                    ("Lua", _) => format!(
+                        "Lua in {} × {threads} threads: {}",
+                        count(x.chains as usize, "filter chain"),
+                        count((x.filters * threads) as usize, "LuaJIT state")
+                    ),
+                    (_, 0) => format!("Wasm in {}", count(x.chains as usize, "filter chain")),
+                    (_, b) => {
+                        format!("Wasm module of {} inlined in {}", size(b), count(x.chains as usize, "filter chain"))
+                    }
+                };
+                let text =
+                    format!("{what}; {} allocated, {} outside the allocator", size(x.allocated), size(x.outside));
+                self.evidence(text, x.span)
+            })
+            .collect();
+        let names: Vec<&str> = all.iter().map(|x| x.kind).collect();
+        let title = format!(
+            "{} in filter chains {} {}",
+            names.join(" and "),
+            if names.len() == 1 { "costs" } else { "cost" },
+            size(bytes)
+        );
+        let fix = "turn the feature off where it is not needed (OSM: enableWASMStats, or permissive mode, which makes the \
+                   chains); code over ECDS or from a file; fewer worker threads";
+        self.add("MD309", Severity::Warn, title, places, bytes, fix);
     }
 
     fn sizing(&mut self) {

@@ -235,14 +235,15 @@ pub fn fit(envoy: &str, build: &str, date: &str, runs: &[Run]) -> TableFile {
 /// Anonymous resident memory at start-up state, as a base, a part per worker, a multiple of `allocated`, and what lives
 /// outside the allocator.
 fn fit_resident(runs: &[Run]) -> BTreeMap<String, f64> {
-    let names = ["resident.base", "resident.worker", "resident.allocated", "resident.regex"];
-    let outside = ["outside.lua", "outside.lua_bytes", "outside.wasm", "outside.wasm_bytes"];
+    let names = ["resident.base", "resident.worker", "resident.allocated", "resident.regex", "resident.code_bytes"];
+    let outside = ["outside.lua", "outside.lua_bytes", "outside.wasm"];
     let n = names.len() + outside.len();
     let rows: Vec<Vec<f64>> = runs
         .iter()
         .map(|r| {
             let regexes = crate::cost::envoy::compiled_regexes(&r.proxy);
-            let mut row = vec![1.0, f64::from(r.workers), r.allocated, regexes];
+            let code = crate::cost::envoy::inlined_code(&r.proxy);
+            let mut row = vec![1.0, f64::from(r.workers), r.allocated, regexes, code];
             row.extend(crate::cost::envoy::outside(&r.proxy, r.workers).iter().map(|(_, v)| *v));
             row
         })

@@ -350,7 +350,7 @@ impl Pricer {
 
     /// LuaJIT states belong to the chain; virtual machines of V8 are shared.
     fn outside(&mut self, piece: &mut Piece, chain: &FilterChain) {
-        let mut all = [0.0; 4];
+        let mut all = [0.0; 3];
         let mut vms = Vec::new();
         let mut note = |key| {
             vms.push(key);
@@ -361,10 +361,9 @@ impl Pricer {
         let price = |term| self.table.price(term);
         piece.outside = Amount::measured(lua * price(t!("outside.lua")) + lua_bytes * price(t!("outside.lua_bytes")));
         for key in vms {
-            let mut vm = [0.0; 4];
+            let mut vm = [0.0; 3];
             outside_of(std::iter::once(chain), self.workers, &mut |k| k == key, &mut vm);
-            let bytes =
-                vm[2] * self.table.price(t!("outside.wasm")) + vm[3] * self.table.price(t!("outside.wasm_bytes"));
+            let bytes = vm[2] * self.table.price(t!("outside.wasm"));
             let id = self.id(xxh3_64_with_seed(key.as_bytes(), xxh3_64(b"outside")));
             self.shared[id.0 as usize].outside = Amount::measured(bytes);
             piece.share(id);

@@ -27,7 +27,7 @@ use crate::model::envoy::{Proxy, State};
 pub use items::Item;
 pub use table::{Residual, Table, TableFile};
 pub use term::{Class, FamilyId, Term, Unit};
-pub use terms::{compiled_regexes, outside, walk};
+pub use terms::{compiled_regexes, inlined_code, outside, walk};
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -273,7 +273,8 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let allocated = out.allocated();
     let fixed = table.price(t!("resident.base"))
         + table.price(t!("resident.worker")) * f64::from(settings.concurrency)
-        + table.price(t!("resident.regex")) * compiled_regexes(proxy);
+        + table.price(t!("resident.regex")) * compiled_regexes(proxy)
+        + table.price(t!("resident.code_bytes")) * inlined_code(proxy);
     let anonymous =
         (fixed + table.price(t!("resident.allocated")) * allocated.bytes as f64 + threads_outside).round() as u64;
     out.resident = Estimate::within(anonymous, RESIDENT);
