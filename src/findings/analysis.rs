@@ -2,11 +2,7 @@
 //!
 //! The field names are the JSON contract (`docs/architecture.md`); additions only inside v1.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::hash::Hash;
-
-use foldhash::{HashMap, HashMapExt, HashSet};
+use foldhash::HashSet;
 use serde::Serialize;
 
 use super::bpf::BpfReport;
@@ -14,14 +10,14 @@ use super::draining::{self, Draining};
 use super::fleet::{self, Fleet};
 use super::graph::{self, Graph};
 use super::kubernetes::{self, KubernetesReport};
-use super::owners::{Belongs, belongs};
-use super::treemap::{self, Dimension, Grouping, Sums};
+use super::ledger::{Ledger, Rows};
+use super::treemap::Dimension;
 use super::{Finding, rules};
 use crate::cost::Estimate;
 use crate::cost::envoy::changes::{self, Saving};
 use crate::cost::envoy::{self, Priced, Settings};
 use crate::model::bpf::BpfListing;
-use crate::model::envoy::{LARGE_RESOURCE_BYTES, Listener, Meta, Name, Proxy, RouteSource, State};
+use crate::model::envoy::{LARGE_RESOURCE_BYTES, Name, Proxy, State};
 use crate::model::kubernetes::Kubernetes;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::Span;
@@ -526,34 +522,13 @@ fn proxy_report(
         .unwrap_or_else(|| proxy.node.envoy_version.to_string());
     let observed = observed(proxy);
     let allocated = priced.allocated();
-    let Ledger { mut entries, kinds, namespaces, owners } = ledger;
-    let treemap = options.treemap.then(|| treemap(proxy, &entries, priced));
-    let order = |a: &Entry, b: &Entry| {
-        let key = |e: &Entry| (std::cmp::Reverse(e.bytes), e.kind);
-        key(a).cmp(&key(b)).then_with(|| e_name(proxy, a).cmp(e_name(proxy, b))).then_with(|| a.place().cmp(&b.place()))
-    };
+    let treemap = options.treemap.then(|| ledger.treemap(proxy, priced));
     // each change is a pass of pricing over the whole proxy
-    let savings = (options.savings || entries.len() <= MAX_FOR_SAVINGS)
+    let savings = (options.savings || ledger.len() <= MAX_FOR_SAVINGS)
         .then(|| changes::savings(proxy, settings, priced).into_iter().map(SavingRow::from).collect());
-    let keep = if options.all { entries.len() } else { entries.len().min(TOP) };
-    // of what is only summed up the order does not matter
-    if keep < entries.len() {
-        entries.select_nth_unstable_by(keep, order);
-    }
-    entries[..keep].sort_unstable_by(order);
-    let omitted = &entries[keep..];
-    let (resources_omitted, resources_omitted_bytes) = (omitted.len() as u64, omitted.iter().map(|e| e.bytes).sum());
-    let rows = entries[..keep].iter().map(|e| materialise(proxy, inputs, e)).collect();
-    let dash = |s: &str| if s.is_empty() { "-".to_owned() } else { s.to_owned() };
-    let by_namespace = groups(namespaces, |n| dash(&n));
-    let mut by_owner = groups(owners, |b| match (&*b.namespace, &*b.owner) {
-        ("", o) => dash(o),
-        (n, "") => n.to_owned(),
-        (n, o) => format!("{n}/{o}"),
-    });
-    let owners_omitted = if options.all { 0 } else { by_owner.len().saturating_sub(TOP) };
-    by_owner.truncate(by_owner.len() - owners_omitted);
-    let by_kind = kind_rows(kinds);
+    let (resources_kept, owners_kept) = if options.all { (usize::MAX, usize::MAX) } else { (TOP, TOP) };
+    let Rows { resources, resources_omitted, resources_omitted_bytes, by_kind, by_namespace, by_owner, owners_omitted } =
+        ledger.rows(proxy, inputs, resources_kept, owners_kept);
     let node = if proxy.node.id.is_empty() { info.map_or(&proxy.node, |i| &i.node) } else { &proxy.node };
     ProxyReport {
         label: proxy.label.clone(),
@@ -587,8 +562,8 @@ fn proxy_report(
         by_kind,
         by_namespace,
         by_owner,
-        owners_omitted: owners_omitted as u64,
-        resources: rows,
+        owners_omitted,
+        resources,
         resources_omitted,
         resources_omitted_bytes,
         savings,
@@ -619,62 +594,6 @@ impl Analysis {
             p.treemap = None;
         }
     }
-}
-
-/// The configuration grouped by kind, namespace, owner and field.
-fn treemap<'a>(proxy: &'a Proxy, entries: &[Entry], priced: &Priced) -> Vec<Dimension> {
-    let mut by_kind = Grouping::new("kind");
-    let mut by_namespace = Grouping::new("namespace");
-    let mut by_owner = Grouping::new("owner");
-    let mut by_field = Grouping::new("field");
-    for e in entries {
-        let b = entry_belongs(proxy, e);
-        let sums = Sums {
-            count: 1,
-            bytes: e.bytes,
-            json_bytes: e.json,
-            retained_bytes: if e.outermost { e.retained } else { 0 },
-        };
-        let name: Cow<'a, str> = match e_name(proxy, e) {
-            "" => "(no name)".into(),
-            name => name.into(),
-        };
-        let owner: Cow<'a, str> = match (&*b.namespace, &*b.owner) {
-            ("", "") => "-".into(),
-            ("", o) => o.to_owned().into(),
-            (n, "") => n.to_owned().into(),
-            (n, o) => format!("{n}/{o}").into(),
-        };
-        by_kind.add(e.kind.into(), name, sums);
-        by_namespace.add(if b.namespace.is_empty() { "-".into() } else { b.namespace }, owner.clone(), sums);
-        by_owner.add(owner, e.kind.into(), sums);
-        // virtual hosts are in the fields of their table
-        if let Some(m) = meta(proxy, e).filter(|_| e.kind != "virtual_host") {
-            let parts = match &m.fields {
-                Some(fields) => treemap::exclusive(fields.iter().map(|(path, n)| (&**path, *n)), m.span.len_bytes),
-                None => vec![("(small resources)", m.span.len_bytes)],
-            };
-            for (path, json_bytes) in parts {
-                let path = if path.is_empty() { "(other fields)" } else { path };
-                let sums = Sums { count: 1, json_bytes, ..Sums::default() };
-                by_field.add(e.kind.into(), path.into(), sums);
-            }
-        }
-    }
-    // what is no resource stands beside the groups in every grouping
-    let unknown_json = proxy.unknown.iter().map(|u| u.bytes).sum();
-    for (name, bytes, json_bytes) in [
-        ("(subscriptions)", priced.subscription.bytes, 0),
-        ("(draining, not in the dump)", priced.hidden_draining.bytes, 0),
-        ("(unknown types)", priced.unknown.bytes, unknown_json),
-    ] {
-        if bytes > 0 {
-            for grouping in [&mut by_kind, &mut by_namespace, &mut by_owner] {
-                grouping.add(name.into(), name.into(), Sums { count: 1, bytes, json_bytes, retained_bytes: bytes });
-            }
-        }
-    }
-    [by_kind, by_namespace, by_owner, by_field].into_iter().map(Grouping::finish).collect()
 }
 
 fn observed(proxy: &Proxy) -> Option<Observed> {
@@ -721,264 +640,8 @@ fn counts(p: &Proxy) -> Counts {
     c
 }
 
-type GroupSums<K> = HashMap<K, (u64, u64, u64)>;
-
-/// One resource among all, small enough to hold a hundred thousand.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    kind: &'static str,
-    /// Index into the proxy's list of that kind.
-    index: u32,
-    /// Index of the virtual host in its table.
-    host: u32,
-    bytes: u64,
-    retained: u64,
-    json: u64,
-    /// No other resource alone leads to it.
-    outermost: bool,
-}
-
-impl Entry {
-    fn place(&self) -> (u32, u32) {
-        (self.index, self.host)
-    }
-}
-
-/// Every resource once, with the sums by kind, namespace and owner.
-struct Ledger<'a> {
-    entries: Vec<Entry>,
-    kinds: BTreeMap<&'static str, (u64, u64, u64)>,
-    namespaces: GroupSums<Cow<'a, str>>,
-    owners: GroupSums<Belongs<'a>>,
-}
-
-fn groups<K>(sums: GroupSums<K>, name: impl Fn(K) -> String) -> Vec<GroupRow> {
-    let row = |(key, (count, bytes, json_bytes))| GroupRow { name: name(key), count, bytes, json_bytes };
-    let mut out: Vec<GroupRow> = sums.into_iter().map(row).collect();
-    out.sort_by(|a, b| (std::cmp::Reverse(a.bytes), &a.name).cmp(&(std::cmp::Reverse(b.bytes), &b.name)));
-    out
-}
-
-fn kind_rows(kinds: BTreeMap<&'static str, (u64, u64, u64)>) -> Vec<KindRow> {
-    let mut out: Vec<KindRow> = kinds
-        .into_iter()
-        .map(|(kind, (count, bytes, json_bytes))| KindRow { kind: kind.to_owned(), count, bytes, json_bytes })
-        .collect();
-    out.sort_by_key(|r| std::cmp::Reverse(r.bytes));
-    out
-}
-
-fn meta<'a>(proxy: &'a Proxy, e: &Entry) -> Option<&'a Meta> {
-    let i = e.index as usize;
-    Some(match e.kind {
-        "cluster" => &proxy.clusters[i].meta,
-        "endpoint" => &proxy.endpoint_sets[i].meta,
-        "listener" => &proxy.listeners[i].meta,
-        "route_config" | "virtual_host" => &proxy.route_tables[i].meta,
-        "secret" => &proxy.secrets[i].meta,
-        "extension_config" => &proxy.extension_configs[i].meta,
-        _ => &proxy.bootstrap.as_ref()?.meta,
-    })
-}
-
-fn e_name<'a>(proxy: &'a Proxy, e: &Entry) -> &'a str {
-    if e.kind == "virtual_host" {
-        return &proxy.route_tables[e.index as usize].virtual_hosts[e.host as usize].name;
-    }
-    meta(proxy, e).map_or("", |m| &m.name)
-}
-
-fn entry_belongs<'a>(proxy: &'a Proxy, e: &Entry) -> Belongs<'a> {
-    let i = e.index as usize;
-    let name = e_name(proxy, e);
-    match e.kind {
-        "cluster" => belongs(name, proxy.clusters[i].owner.as_deref()),
-        "listener" => listener_belongs(&proxy.listeners[i]),
-        "virtual_host" => belongs(name, proxy.route_tables[i].virtual_hosts[e.host as usize].owner.as_deref()),
-        "bootstrap" => Belongs::default(),
-        _ => belongs(name, None),
-    }
-}
-
-fn materialise(proxy: &Proxy, inputs: &[Input], e: &Entry) -> ResourceRow {
-    let b = entry_belongs(proxy, e);
-    let m = meta(proxy, e);
-    let mut place = source(m.map_or(Span::default(), |m| m.span), inputs);
-    let mut json_bytes = m.map_or(0, |m| m.span.len_bytes);
-    let mut name = m.map_or_else(|| "".into(), |m| m.name.clone());
-    if e.kind == "virtual_host" {
-        let v = &proxy.route_tables[e.index as usize].virtual_hosts[e.host as usize];
-        place.offset += v.offset_in_table;
-        json_bytes = v.len_bytes;
-        name = v.name.clone();
-    }
-    ResourceRow {
-        kind: e.kind,
-        name,
-        namespace: b.namespace.into_owned(),
-        owner: b.owner.into_owned(),
-        state: m.map_or("", |m| m.state.as_str()),
-        bytes: e.bytes,
-        retained_bytes: e.retained,
-        json_bytes,
-        fields: match (e.kind, m.and_then(|m| m.fields.as_ref())) {
-            ("virtual_host", _) | (_, None) => Vec::new(),
-            (_, Some(f)) => f.iter().map(|(path, n)| FieldRow { path: path.clone(), json_bytes: *n }).collect(),
-        },
-        source: place,
-    }
-}
-
 /// The place of a span, in the words of the report.
 pub(super) fn source(span: Span, inputs: &[Input]) -> Source {
     let path = inputs.get(span.input.0 as usize).map(|i| i.path.clone()).unwrap_or_default();
     Source { path, offset: span.offset_bytes, line: span.line }
-}
-
-/// A listener belongs to whom its name, its metadata or, failing those, its first route table or cluster says.
-fn listener_belongs(l: &Listener) -> Belongs<'_> {
-    if l.owner.is_some() || l.meta.name.contains('/') {
-        return belongs(&l.meta.name, l.owner.as_deref());
-    }
-    let filters = || l.chains.iter().flat_map(|c| &c.filters);
-    let target = filters().find_map(|f| match f.hcm.as_ref().map(|h| &h.routes) {
-        Some(RouteSource::Rds(name)) => Some(name),
-        Some(RouteSource::Inline(t)) => t.virtual_hosts.iter().find_map(|v| v.clusters.first()),
-        _ => None,
-    });
-    let target = target.or_else(|| filters().find_map(|f| f.clusters.first()));
-    match target.map(|t| belongs(t, None)) {
-        Some(b) if !b.namespace.is_empty() => b,
-        _ => Belongs::default(),
-    }
-}
-
-impl<'a> Ledger<'a> {
-    fn kind(&mut self, kind: &'static str, n: u64, bytes: u64, json: u64) {
-        let k = self.kinds.entry(kind).or_default();
-        k.0 += n;
-        k.1 += bytes;
-        k.2 += json;
-    }
-
-    fn entry(&mut self, proxy: &'a Proxy, e: Entry) {
-        fn add<K: Eq + Hash>(sums: &mut GroupSums<K>, key: K, bytes: u64, json: u64) {
-            let s = sums.entry(key).or_default();
-            *s = (s.0 + 1, s.1 + bytes, s.2 + json);
-        }
-        let b = entry_belongs(proxy, &e);
-        add(&mut self.namespaces, b.namespace.clone(), e.bytes, e.json);
-        add(&mut self.owners, b, e.bytes, e.json);
-        self.entries.push(e);
-    }
-
-    /// With what only the references tell.
-    fn completed(mut self, graph: &Graph) -> Self {
-        for e in &mut self.entries {
-            if let Some((retained, outermost)) = graph.of(e.kind, e.index as usize, e.host as usize) {
-                (e.retained, e.outermost) = (retained, outermost);
-            }
-        }
-        self
-    }
-
-    /// Entries retain what they are until they are [`Ledger::completed`].
-    fn of(proxy: &'a Proxy, priced: &Priced) -> Self {
-        let hosts: usize = proxy.route_tables.iter().map(|t| t.virtual_hosts.len()).sum();
-        let total = proxy.clusters.len()
-            + proxy.endpoint_sets.len()
-            + proxy.listeners.len()
-            + proxy.route_tables.len()
-            + hosts
-            + proxy.secrets.len()
-            + proxy.extension_configs.len()
-            + 1;
-        let mut l = Self {
-            entries: Vec::with_capacity(total),
-            kinds: BTreeMap::new(),
-            namespaces: HashMap::new(),
-            owners: HashMap::new(),
-        };
-        let entry = |kind, i: usize, bytes, json| Entry {
-            kind,
-            index: i as u32,
-            host: 0,
-            bytes,
-            retained: bytes,
-            json,
-            outermost: true,
-        };
-        let listed = proxy.endpoints_listed();
-        for (i, c) in proxy.clusters.iter().enumerate() {
-            let (bytes, endpoints) = (priced.clusters[i].bytes, priced.inline_endpoints[i].bytes);
-            l.kind("cluster", 1, bytes, c.meta.span.len_bytes);
-            if endpoints > 0 {
-                let hosts = if listed[i] { 0 } else { u64::from(c.inline_hosts.hosts) };
-                l.kind("endpoint", hosts, endpoints, 0);
-            }
-            l.entry(proxy, entry("cluster", i, bytes + endpoints, c.meta.span.len_bytes));
-        }
-        for (i, e) in proxy.endpoint_sets.iter().enumerate() {
-            let bytes = priced.endpoint_sets[i].bytes;
-            l.kind("endpoint", u64::from(e.hosts.hosts), bytes, e.meta.span.len_bytes);
-            l.entry(proxy, entry("endpoint", i, bytes, e.meta.span.len_bytes));
-        }
-        for (i, x) in proxy.listeners.iter().enumerate() {
-            let p = &priced.listeners[i];
-            let chains: u64 = p.chains.iter().map(|c| c.bytes).sum();
-            let inline: u64 = p.inline_routes.iter().map(|c| c.bytes).sum();
-            let chain_json: u64 = x.chains.iter().map(|c| c.len_bytes).sum();
-            l.kind("listener", 1, p.own.bytes, x.meta.span.len_bytes.saturating_sub(chain_json));
-            if !x.chains.is_empty() {
-                l.kind("filter_chain", x.chains.len() as u64, chains, chain_json);
-            }
-            if inline > 0 {
-                let tables = p.inline_routes.iter().filter(|r| r.bytes > 0).count();
-                l.kind("route_config", tables as u64, inline, 0);
-            }
-            l.entry(proxy, entry("listener", i, p.total().bytes, x.meta.span.len_bytes));
-        }
-        for (i, t) in proxy.route_tables.iter().enumerate() {
-            let p = &priced.route_tables[i];
-            let hosts: u64 = p.virtual_hosts.iter().map(|v| v.bytes).sum();
-            let host_json: u64 = t.virtual_hosts.iter().map(|v| v.len_bytes).sum();
-            let own_json = t.meta.span.len_bytes.saturating_sub(host_json);
-            l.kind("route_config", 1, p.own.bytes, own_json);
-            if !t.virtual_hosts.is_empty() {
-                l.kind("virtual_host", t.virtual_hosts.len() as u64, hosts, host_json);
-            }
-            l.entry(proxy, entry("route_config", i, p.own.bytes, own_json));
-            for (h, v) in t.virtual_hosts.iter().enumerate() {
-                let e = entry("virtual_host", i, p.virtual_hosts[h].bytes, v.len_bytes);
-                l.entry(proxy, Entry { host: h as u32, ..e });
-            }
-        }
-        for (i, s) in proxy.secrets.iter().enumerate() {
-            let bytes = priced.secrets[i].bytes;
-            l.kind("secret", 1, bytes, s.meta.span.len_bytes);
-            l.entry(proxy, entry("secret", i, bytes, s.meta.span.len_bytes));
-        }
-        for (i, x) in proxy.extension_configs.iter().enumerate() {
-            let bytes = priced.extension_configs[i].bytes;
-            l.kind("extension_config", 1, bytes, x.meta.span.len_bytes);
-            l.entry(proxy, entry("extension_config", i, bytes, x.meta.span.len_bytes));
-        }
-        if let Some(b) = &proxy.bootstrap {
-            let bytes = priced.bootstrap.bytes;
-            l.kind("bootstrap", 1, bytes, b.meta.span.len_bytes);
-            l.entry(proxy, entry("bootstrap", 0, bytes, b.meta.span.len_bytes));
-        }
-        if priced.subscription.bytes > 0 {
-            l.kind("subscription", 1, priced.subscription.bytes, 0);
-        }
-        if priced.hidden_draining.bytes > 0 {
-            let all = proxy.stats.as_ref().and_then(|s| s.listeners_draining).unwrap_or(0);
-            let shown = proxy.listeners.iter().filter(|x| x.meta.state == State::Draining).count() as u64;
-            l.kind("listener", all.saturating_sub(shown), priced.hidden_draining.bytes, 0);
-        }
-        for u in &proxy.unknown {
-            l.kind("unknown", u.count, u.bytes * 2, u.bytes);
-        }
-        l
-    }
 }

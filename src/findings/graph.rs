@@ -5,29 +5,62 @@
 
 use foldhash::{HashMap, HashMapExt};
 
+use super::ledger::Kind;
 use crate::cost::envoy::Priced;
 use crate::model::envoy::{Name, NetworkFilter, Proxy, RouteSource, SecretRef, State, TlsContext};
 
 /// Index of a node: everything that is priced and can be named.
-pub(super) type Node = usize;
+type Node = u32;
+
+/// The source of what nothing else names.
+const ROOT: Node = 0;
+
+/// Which node is which resource. Nodes are numbered in an order in which references lead forwards: root, listeners,
+/// tables, virtual hosts, clusters, endpoint sets, secrets.
+#[derive(Debug, Default)]
+struct Numbers {
+    tables: Node,
+    /// The first virtual host of each table.
+    hosts: Vec<Node>,
+    clusters: Node,
+    endpoint_sets: Node,
+    secrets: Node,
+}
+
+impl Numbers {
+    fn listener(&self, index: usize) -> Node {
+        ROOT + 1 + index as Node
+    }
+
+    fn table(&self, index: usize) -> Node {
+        self.tables + index as Node
+    }
+
+    fn virtual_host(&self, table: usize, index: usize) -> Node {
+        self.hosts[table] + index as Node
+    }
+
+    fn cluster(&self, index: usize) -> Node {
+        self.clusters + index as Node
+    }
+
+    fn endpoint_set(&self, index: usize) -> Node {
+        self.endpoint_sets + index as Node
+    }
+
+    fn secret(&self, index: usize) -> Node {
+        self.secrets + index as Node
+    }
+}
 
 /// Retained bytes and the unreferenced, by index into the proxy's lists.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    /// Parallel to `clusters`.
-    pub(super) cluster_retained: Vec<u64>,
-    /// Parallel to `listeners`.
-    pub(super) listener_retained: Vec<u64>,
-    /// Parallel to `route_tables`.
-    pub(super) table_retained: Vec<u64>,
-    /// Parallel to `route_tables`' virtual hosts.
-    pub(super) virtual_host_retained: Vec<Vec<u64>>,
-    /// Parallel to `endpoint_sets`.
-    pub(super) endpoint_set_retained: Vec<u64>,
-    /// Parallel to `secrets`.
-    pub(super) secret_retained: Vec<u64>,
-    /// What no other resource alone leads to: the retained bytes of these add up to all of them.
-    pub(super) outermost: Outermost,
+    numbers: Numbers,
+    /// Bytes of each node and of what it alone leads to.
+    retained: Vec<u64>,
+    /// The node that alone leads to each one, or the root.
+    parent: Vec<Node>,
     /// Indices of dynamic clusters that nothing names.
     pub(super) dead_clusters: Vec<usize>,
     /// Indices of dynamic route tables that no listener names.
@@ -40,30 +73,30 @@ pub(super) struct Graph {
     pub(super) dynamic_clusters: bool,
 }
 
-/// Whether each resource hangs off the root of the dominator tree; lists are parallel to the proxy's.
-#[derive(Debug, Default)]
-pub(super) struct Outermost {
-    pub(super) clusters: Vec<bool>,
-    pub(super) listeners: Vec<bool>,
-    pub(super) tables: Vec<bool>,
-    pub(super) virtual_hosts: Vec<Vec<bool>>,
-    pub(super) endpoint_sets: Vec<bool>,
-    pub(super) secrets: Vec<bool>,
-}
-
 impl Graph {
-    /// Retained bytes of a resource and whether it is outermost; `None` for kinds that lead to nothing.
-    pub(super) fn of(&self, kind: &str, index: usize, host: usize) -> Option<(u64, bool)> {
-        let top = &self.outermost;
-        Some(match kind {
-            "cluster" => (self.cluster_retained[index], top.clusters[index]),
-            "listener" => (self.listener_retained[index], top.listeners[index]),
-            "route_config" => (self.table_retained[index], top.tables[index]),
-            "virtual_host" => (self.virtual_host_retained[index][host], top.virtual_hosts[index][host]),
-            "endpoint" => (self.endpoint_set_retained[index], top.endpoint_sets[index]),
-            "secret" => (self.secret_retained[index], top.secrets[index]),
-            _ => return None,
-        })
+    /// Retained bytes of a resource, and whether it is outermost: no other resource alone leads to it, so the retained
+    /// bytes of the outermost ones add up to all of them. `None` for kinds that lead to nothing.
+    pub(super) fn of(&self, kind: Kind, index: usize, host: usize) -> Option<(u64, bool)> {
+        let node = match kind {
+            Kind::Cluster => self.numbers.cluster(index),
+            Kind::Listener => self.numbers.listener(index),
+            Kind::RouteConfig => self.numbers.table(index),
+            Kind::VirtualHost => self.numbers.virtual_host(index, host),
+            Kind::Endpoint => self.numbers.endpoint_set(index),
+            Kind::Secret => self.numbers.secret(index),
+            Kind::ExtensionConfig | Kind::Bootstrap => return None,
+        };
+        Some((self.retained[node as usize], self.parent[node as usize] == ROOT))
+    }
+
+    /// Retained bytes of a cluster.
+    pub(super) fn of_cluster(&self, index: usize) -> u64 {
+        self.retained[self.numbers.cluster(index) as usize]
+    }
+
+    /// Retained bytes of a route table.
+    pub(super) fn of_table(&self, index: usize) -> u64 {
+        self.retained[self.numbers.table(index) as usize]
     }
 }
 
@@ -76,20 +109,22 @@ struct Builder {
     bytes: Vec<u64>,
     named: Vec<bool>,
     /// (to, from)
-    edges: Vec<(u32, u32)>,
+    edges: Vec<(Node, Node)>,
 }
 
 impl Builder {
-    fn node(&mut self, bytes: u64) -> Node {
-        self.bytes.push(bytes);
-        self.named.push(false);
-        self.bytes.len() - 1
+    /// Adds nodes; the number of the first of them.
+    fn nodes(&mut self, bytes: impl IntoIterator<Item = u64>) -> Node {
+        let first = self.bytes.len() as Node;
+        self.bytes.extend(bytes);
+        self.named.resize(self.bytes.len(), false);
+        first
     }
 
     fn edge(&mut self, from: Node, to: Node) {
-        let edge = (to as u32, from as u32);
+        let edge = (to, from);
         if from != to && self.edges.last() != Some(&edge) {
-            self.named[to] = true;
+            self.named[to as usize] = true;
             self.edges.push(edge);
         }
     }
@@ -116,37 +151,34 @@ impl<'a> ByName<'a> {
 
 /// Follows every reference of `proxy`.
 pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
-    // nodes are made in an order in which references lead forwards: root, listeners, tables, virtual hosts, clusters,
-    // endpoint sets, secrets
     let mut b = Builder::default();
-    let root = b.node(0);
-    let listeners: Vec<Node> = priced.listeners.iter().map(|p| b.node(p.total().bytes)).collect();
-    let tables: Vec<Node> = priced.route_tables.iter().map(|p| b.node(p.own.bytes)).collect();
-    let hosts: Vec<Vec<Node>> =
-        priced.route_tables.iter().map(|p| p.virtual_hosts.iter().map(|v| b.node(v.bytes)).collect()).collect();
-    let clusters: Vec<Node> =
-        priced.clusters.iter().zip(&priced.inline_endpoints).map(|(c, e)| b.node(c.bytes + e.bytes)).collect();
-    let sets: Vec<Node> = priced.endpoint_sets.iter().map(|p| b.node(p.bytes)).collect();
-    let secrets: Vec<Node> = priced.secrets.iter().map(|p| b.node(p.bytes)).collect();
+    b.nodes([0]);
+    b.nodes(priced.listeners.iter().map(|p| p.total().bytes));
+    let tables = b.nodes(priced.route_tables.iter().map(|p| p.own.bytes));
+    let hosts = priced.route_tables.iter().map(|p| b.nodes(p.virtual_hosts.iter().map(|v| v.bytes))).collect();
+    let clusters = b.nodes(priced.clusters.iter().zip(&priced.inline_endpoints).map(|(c, e)| c.bytes + e.bytes));
+    let endpoint_sets = b.nodes(priced.endpoint_sets.iter().map(|p| p.bytes));
+    let secrets = b.nodes(priced.secrets.iter().map(|p| p.bytes));
+    let n = Numbers { tables, hosts, clusters, endpoint_sets, secrets };
 
     let mut cluster_by_name = ByName::default();
     let mut cluster_by_service = ByName::default();
-    for (c, n) in proxy.clusters.iter().zip(&clusters) {
-        cluster_by_name.add(&c.meta.name, *n);
-        cluster_by_service.add(c.service_name(), *n);
+    for (i, c) in proxy.clusters.iter().enumerate() {
+        cluster_by_name.add(&c.meta.name, n.cluster(i));
+        cluster_by_service.add(c.service_name(), n.cluster(i));
     }
     let mut table_by_name: HashMap<&str, Node> = HashMap::new();
     let mut inline_by_hash: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (i, (t, n)) in proxy.route_tables.iter().zip(&tables).enumerate() {
+    for (i, t) in proxy.route_tables.iter().enumerate() {
         if t.meta.state == State::Static {
             inline_by_hash.entry(t.meta.text_hash).or_default().push(i);
         } else {
-            table_by_name.insert(&t.meta.name, *n);
+            table_by_name.insert(&t.meta.name, n.table(i));
         }
     }
     let mut secret_by_name = ByName::default();
-    for (s, n) in proxy.secrets.iter().zip(&secrets) {
-        secret_by_name.add(&s.meta.name, *n);
+    for (i, s) in proxy.secrets.iter().enumerate() {
+        secret_by_name.add(&s.meta.name, n.secret(i));
     }
 
     let mut out = Graph::default();
@@ -163,32 +195,33 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
         }
     };
     let mut scoped = false;
-    for (l, n) in proxy.listeners.iter().zip(&listeners) {
-        b.edge(root, *n);
-        name_clusters(&mut b, *n, l.meta.cluster_refs());
+    for (i, l) in proxy.listeners.iter().enumerate() {
+        let listener = n.listener(i);
+        b.edge(ROOT, listener);
+        name_clusters(&mut b, listener, l.meta.cluster_refs());
         for c in &l.chains {
             if let Some(tls) = &c.tls {
-                name_secrets(&mut b, *n, tls);
+                name_secrets(&mut b, listener, tls);
             }
             for f in &c.filters {
                 out.dynamic_clusters |= chooses(f);
-                name_clusters(&mut b, *n, &f.clusters);
+                name_clusters(&mut b, listener, &f.clusters);
                 match f.hcm.as_ref().map(|h| &h.routes) {
                     Some(RouteSource::Rds(name)) => {
                         if let Some(to) = table_by_name.get(&**name) {
-                            b.edge(*n, *to);
+                            b.edge(listener, *to);
                         }
                     }
                     Some(RouteSource::Inline(t)) => {
                         // one listed copy per chain that has it; any of them will do for sizes
                         if let Some(i) = inline_by_hash.get_mut(&t.meta.text_hash).and_then(Vec::pop) {
-                            b.edge(*n, tables[i]);
+                            b.edge(listener, n.table(i));
                         }
                         for v in &t.virtual_hosts {
                             out.dynamic_clusters |= v.dynamic_cluster;
-                            name_clusters(&mut b, *n, &v.clusters);
+                            name_clusters(&mut b, listener, &v.clusters);
                         }
-                        name_clusters(&mut b, *n, &t.clusters);
+                        name_clusters(&mut b, listener, &t.clusters);
                     }
                     Some(RouteSource::Scoped) => scoped = true,
                     Some(RouteSource::None) | None => {}
@@ -199,78 +232,63 @@ pub(super) fn build(proxy: &Proxy, priced: &Priced) -> Graph {
     for s in &proxy.scoped_routes {
         for name in &s.route_tables {
             if let Some(to) = table_by_name.get(&**name) {
-                b.edge(root, *to);
+                b.edge(ROOT, *to);
             }
         }
     }
     for (i, t) in proxy.route_tables.iter().enumerate() {
         out.dynamic_clusters |= t.vhds || t.virtual_hosts.iter().any(|v| v.dynamic_cluster);
-        name_clusters(&mut b, tables[i], &t.clusters);
-        name_clusters(&mut b, tables[i], t.meta.cluster_refs());
-        for (v, n) in t.virtual_hosts.iter().zip(&hosts[i]) {
-            b.edge(tables[i], *n);
-            name_clusters(&mut b, *n, &v.clusters);
+        name_clusters(&mut b, n.table(i), &t.clusters);
+        name_clusters(&mut b, n.table(i), t.meta.cluster_refs());
+        for (j, v) in t.virtual_hosts.iter().enumerate() {
+            b.edge(n.table(i), n.virtual_host(i, j));
+            name_clusters(&mut b, n.virtual_host(i, j), &v.clusters);
         }
     }
-    for (c, n) in proxy.clusters.iter().zip(&clusters) {
-        name_clusters(&mut b, *n, &c.children);
-        name_clusters(&mut b, *n, c.meta.cluster_refs());
-        c.tls.iter().for_each(|t| name_secrets(&mut b, *n, t));
+    for (i, c) in proxy.clusters.iter().enumerate() {
+        name_clusters(&mut b, n.cluster(i), &c.children);
+        name_clusters(&mut b, n.cluster(i), c.meta.cluster_refs());
+        c.tls.iter().for_each(|t| name_secrets(&mut b, n.cluster(i), t));
     }
     for e in &proxy.extension_configs {
-        name_clusters(&mut b, root, e.meta.cluster_refs());
+        name_clusters(&mut b, ROOT, e.meta.cluster_refs());
     }
     for s in &proxy.secrets {
-        name_clusters(&mut b, root, s.meta.cluster_refs());
+        name_clusters(&mut b, ROOT, s.meta.cluster_refs());
     }
     if let Some(boot) = &proxy.bootstrap {
-        name_clusters(&mut b, root, &boot.clusters);
-        name_clusters(&mut b, root, boot.meta.cluster_refs());
+        name_clusters(&mut b, ROOT, &boot.clusters);
+        name_clusters(&mut b, ROOT, boot.meta.cluster_refs());
     }
-    for (i, (e, n)) in proxy.endpoint_sets.iter().zip(&sets).enumerate() {
-        cluster_by_service.get(&e.meta.name).for_each(|c| b.edge(c, *n));
-        if !b.named[*n] {
+    for (i, e) in proxy.endpoint_sets.iter().enumerate() {
+        cluster_by_service.get(&e.meta.name).for_each(|c| b.edge(c, n.endpoint_set(i)));
+        if !b.named[n.endpoint_set(i) as usize] {
             out.orphan_endpoint_sets.push(i);
         }
     }
 
     // nothing can be called unreferenced where the referrers are not in the evidence
     let has_routing = !proxy.listeners.is_empty() && (!proxy.route_tables.is_empty() || no_rds(proxy));
-    let unnamed = |b: &Builder, n: Node| !b.named[n];
+    let unnamed = |b: &Builder, node: Node| !b.named[node as usize];
     if has_routing && !out.dynamic_clusters {
-        out.dead_clusters = (0..clusters.len())
-            .filter(|i| proxy.clusters[*i].meta.state == State::Active && unnamed(&b, clusters[*i]))
+        out.dead_clusters = (0..proxy.clusters.len())
+            .filter(|i| proxy.clusters[*i].meta.state == State::Active && unnamed(&b, n.cluster(*i)))
             .collect();
     }
     if !proxy.listeners.is_empty() && !scoped {
-        out.dead_tables = (0..tables.len())
-            .filter(|i| proxy.route_tables[*i].meta.state == State::Active && unnamed(&b, tables[*i]))
+        out.dead_tables = (0..proxy.route_tables.len())
+            .filter(|i| proxy.route_tables[*i].meta.state == State::Active && unnamed(&b, n.table(*i)))
             .collect();
     }
     if !proxy.listeners.is_empty() && !proxy.clusters.is_empty() {
-        out.dead_secrets = (0..secrets.len()).filter(|i| unnamed(&b, secrets[*i])).collect();
+        out.dead_secrets = (0..proxy.secrets.len()).filter(|i| unnamed(&b, n.secret(*i))).collect();
     }
     if proxy.clusters.is_empty() {
         out.orphan_endpoint_sets.clear();
     }
 
-    let (retained, parent) = dominated_bytes(b);
-    let pick = |nodes: &[Node]| nodes.iter().map(|n| retained[*n]).collect::<Vec<u64>>();
-    out.cluster_retained = pick(&clusters);
-    out.listener_retained = pick(&listeners);
-    out.table_retained = pick(&tables);
-    out.virtual_host_retained = hosts.iter().map(|h| pick(h)).collect();
-    out.endpoint_set_retained = pick(&sets);
-    out.secret_retained = pick(&secrets);
-    let top = |nodes: &[Node]| nodes.iter().map(|n| parent[*n] as usize == root).collect::<Vec<bool>>();
-    out.outermost = Outermost {
-        clusters: top(&clusters),
-        listeners: top(&listeners),
-        tables: top(&tables),
-        virtual_hosts: hosts.iter().map(|h| top(h)).collect(),
-        endpoint_sets: top(&sets),
-        secrets: top(&secrets),
-    };
+    (out.retained, out.parent) = dominated_bytes(b);
+    out.numbers = n;
     out
 }
 
@@ -286,7 +304,7 @@ fn no_rds(proxy: &Proxy) -> bool {
 /// Bytes of each node's subtree in the dominator tree, and its parent there. Nodes are numbered so that nearly every
 /// reference leads forwards; the few that do not (between clusters) count as coming from the root, which can only make
 /// a retained size smaller.
-fn dominated_bytes(b: Builder) -> (Vec<u64>, Vec<u32>) {
+fn dominated_bytes(b: Builder) -> (Vec<u64>, Vec<Node>) {
     let Builder { bytes: mut out, mut edges, .. } = b;
     edges.sort_unstable();
     let n = out.len();
@@ -334,9 +352,7 @@ mod tests {
     fn dominators() {
         // root -> 1 -> 2, root -> 3; 2 and 3 -> 4; 2 -> 5
         let mut b = Builder::default();
-        [0, 1, 10, 100, 1000, 10_000].into_iter().for_each(|n| {
-            b.node(n);
-        });
+        b.nodes([0, 1, 10, 100, 1000, 10_000]);
         for (from, to) in [(0, 1), (1, 2), (0, 3), (2, 4), (3, 4), (2, 5)] {
             b.edge(from, to);
         }

@@ -12,6 +12,7 @@ mod draining;
 mod fleet;
 mod graph;
 pub mod kubernetes;
+mod ledger;
 pub mod numbers;
 pub mod owners;
 pub mod redaction;

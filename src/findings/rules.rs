@@ -309,7 +309,7 @@ impl<'a> Rules<'a> {
             if !idle.is_empty() && idle.len() * 10 >= p.clusters.len() {
                 let since = uptime.map_or(String::new(), |s| format!(" since start ({})", duration(s)));
                 let title = format!("{} of {} saw no traffic{since}", idle.len(), count(p.clusters.len(), "cluster"));
-                let bytes = idle.iter().map(|i| g.cluster_retained[*i]).sum();
+                let bytes = idle.iter().map(|i| g.of_cluster(*i)).sum();
                 let places = self.metas(idle.iter().map(|i| &p.clusters[*i].meta));
                 let fix = "a Sidecar resource (Istio) or narrower exportTo; deferred cluster creation otherwise";
                 self.add("MD301", Severity::Warn, title, places, bytes, fix);
@@ -322,13 +322,13 @@ impl<'a> Rules<'a> {
         let mut dead: Vec<usize> = g.dead_clusters.iter().copied().filter(|i| !built_in(i)).collect();
         if !dead.is_empty() {
             dead.sort_by_key(|i| std::cmp::Reverse(cluster_bytes(i)));
-            let bytes = dead.iter().map(|i| g.cluster_retained[*i]).sum();
+            let bytes = dead.iter().map(|i| g.of_cluster(*i)).sum();
             let title = format!("{} that no route, filter or listener reaches", count(dead.len(), "cluster"));
             let places = self.metas(dead.iter().map(|i| &p.clusters[*i].meta));
             self.add("MD302", Severity::Warn, title, places, bytes, "remove them at the control plane");
         }
         if !g.dead_tables.is_empty() {
-            let bytes = g.dead_tables.iter().map(|i| g.table_retained[*i]).sum();
+            let bytes = g.dead_tables.iter().map(|i| g.of_table(*i)).sum();
             let title = format!("{} that no listener names", count(g.dead_tables.len(), "route table"));
             let places = self.metas(g.dead_tables.iter().map(|i| &p.route_tables[*i].meta));
             let fix = "wait for draining to end, since nothing else pins them; or see whether their listener is missing from the dump";

@@ -1,5 +1,7 @@
 //! Finding the end of a JSON value without understanding it.
 
+use wide::u8x16;
+
 /// A resumable search for the end of one JSON value. Feed it the bytes from the value's first byte on, in pieces.
 ///
 /// Only braces, brackets and quotes are looked at; scalars end at a delimiter. It never recurses, so nesting depth
@@ -13,6 +15,9 @@ pub(crate) struct Skip {
     scalar: bool,
     array: bool,
 }
+
+/// Bytes looked at in one step: a bit for each in a word.
+const BLOCK: usize = 64;
 
 impl Skip {
     /// Scans `bytes`; `Some(n)` when the value ends after `n` of them, `None` when all were consumed without an end.
@@ -36,55 +41,98 @@ impl Skip {
                 .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
                 .map(|n| i + n);
         }
-        loop {
-            if self.in_string {
-                if self.escaped {
-                    if i >= bytes.len() {
-                        return None;
-                    }
-                    self.escaped = false;
-                    i += 1;
+        if self.depth > 0 {
+            while let Some(block) = bytes[i..].first_chunk::<BLOCK>() {
+                if let Some(n) = self.block(block) {
+                    return Some(i + n);
                 }
-                match memchr::memchr2(b'"', b'\\', &bytes[i..]) {
-                    None => return None,
-                    Some(n) if bytes[i + n] == b'\\' => {
-                        self.escaped = true;
-                        i += n + 1;
-                        continue;
-                    }
-                    Some(n) => {
-                        i += n + 1;
-                        self.in_string = false;
-                        if self.depth == 0 {
-                            return Some(i);
-                        }
-                    }
-                }
-            }
-            // Only the value's own kind of bracket is counted: in well-formed JSON the other kind nests inside it, and
-            // anything else is for the reader of the value to complain about.
-            let (open, close) = if self.array { (b'[', b']') } else { (b'{', b'}') };
-            while let Some(n) = memchr::memchr3(b'"', open, close, &bytes[i..]) {
-                let byte = bytes[i + n];
-                i += n + 1;
-                if byte == b'"' {
-                    self.in_string = true;
-                    break;
-                }
-                if byte == open {
-                    self.depth += 1;
-                    continue;
-                }
-                self.depth -= 1;
-                if self.depth == 0 {
-                    return Some(i);
-                }
-            }
-            if !self.in_string {
-                return None;
+                i += BLOCK;
             }
         }
+        self.bytewise(&bytes[i..]).map(|n| i + n)
     }
+
+    /// The brackets that are counted. Only the value's own kind: in well-formed JSON the other kind nests inside it, and
+    /// anything else is for the reader of the value to complain about.
+    fn brackets(&self) -> (u8, u8) {
+        if self.array { (b'[', b']') } else { (b'{', b'}') }
+    }
+
+    /// One block inside an object or array. Escapes are rare enough to be looked at one byte at a time.
+    fn block(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
+        if self.escaped || bits(block, b'\\') != 0 {
+            return self.bytewise(block);
+        }
+        // a bit is set from each opening quote up to the byte before its closing one
+        let mut inside = bits(block, b'"');
+        for shift in [1, 2, 4, 8, 16, 32] {
+            inside ^= inside << shift;
+        }
+        if self.in_string {
+            inside = !inside;
+        }
+        self.in_string = inside >> (BLOCK - 1) == 1;
+        let (open, close) = self.brackets();
+        let (open, mut close) = (bits(block, open) & !inside, bits(block, close) & !inside);
+        if self.depth > u64::from(close.count_ones()) {
+            self.depth = self.depth + u64::from(open.count_ones()) - u64::from(close.count_ones());
+            return None;
+        }
+        // it may end here: at the first closing bracket before which as many were closed as opened
+        let before = self.depth;
+        let mut closed = 0;
+        while close != 0 {
+            let at = close.trailing_zeros();
+            closed += 1;
+            let opened = open & ((1 << at) - 1);
+            if before + u64::from(opened.count_ones()) == closed {
+                return Some(at as usize + 1);
+            }
+            close &= close - 1;
+        }
+        self.depth = before + u64::from(open.count_ones()) - closed;
+        None
+    }
+
+    fn bytewise(&mut self, bytes: &[u8]) -> Option<usize> {
+        let (open, close) = self.brackets();
+        for (i, b) in bytes.iter().enumerate() {
+            if self.in_string {
+                match b {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => {
+                        self.in_string = false;
+                        if self.depth == 0 {
+                            return Some(i + 1);
+                        }
+                    }
+                    _ => {}
+                }
+            } else if *b == b'"' {
+                self.in_string = true;
+            } else if *b == open {
+                self.depth += 1;
+            } else if *b == close {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    return Some(i + 1);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A bit for each byte of `block` that is `wanted`, the first byte's the lowest.
+fn bits(block: &[u8; BLOCK], wanted: u8) -> u64 {
+    let wanted = u8x16::splat(wanted);
+    block
+        .as_chunks::<16>()
+        .0
+        .iter()
+        .rev()
+        .fold(0, |word, lanes| word << 16 | u64::from(u8x16::new(*lanes).simd_eq(wanted).to_bitmask()))
 }
 
 /// End of the value that starts at `bytes[0]`, or `None` when it does not end in `bytes`.
@@ -114,6 +162,15 @@ mod tests {
             (r#""a\"#, None),
         ] {
             assert_eq!(value_end(text.as_bytes()), end, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn blocks_end_where_single_bytes_do(text in r#"[{\[][{}\[\]"\\a ]{0,400}"#) {
+            let mut single = Skip::default();
+            let expected = text.as_bytes().chunks(1).position(|b| single.feed(b).is_some()).map(|n| n + 1);
+            proptest::prop_assert_eq!(value_end(text.as_bytes()), expected);
         }
     }
 
