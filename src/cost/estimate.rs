@@ -3,13 +3,14 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An estimate in bytes with the interval the measured value is expected in.
 ///
 /// Sums add the bounds too: errors of one coefficient are the same for every object that uses it, so they do not
 /// average out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Estimate {
     /// Best guess.
     pub bytes: u64,

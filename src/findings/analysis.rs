@@ -3,7 +3,7 @@
 //! The field names are the JSON contract (`docs/architecture.md`); additions only inside v1.
 
 use foldhash::HashSet;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bpf::BpfReport;
 use super::draining::{self, Draining};
@@ -210,7 +210,8 @@ pub struct Observed {
 }
 
 /// Numbers of resources by state.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Counts {
     /// Listeners.
     pub listeners: States,
@@ -239,7 +240,8 @@ pub struct Counts {
 }
 
 /// Numbers by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct States {
     /// From the bootstrap.
     #[serde(rename = "static")]
@@ -298,7 +300,8 @@ pub struct GroupRow {
 }
 
 /// Where a resource stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Source {
     /// Input, as the user named it.
     pub path: String,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::analysis::{ProxyEvidence, ProxyReport};
 use super::{Evidence, Finding, Severity};
@@ -10,7 +10,8 @@ use crate::model::envoy::{Meta, Proxy, State};
 use crate::model::size::size;
 
 /// Figures over all proxies of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Fleet {
     /// Proxies; what a control plane would send is not counted here.
     pub proxies: u64,
@@ -27,7 +28,8 @@ pub struct Fleet {
 }
 
 /// Order statistics, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Distribution {
     /// Sum.
     pub total: u64,
@@ -42,7 +44,8 @@ pub struct Distribution {
 }
 
 /// Replicas of one workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Workload {
     /// `name.namespace`.
     pub name: String,
@@ -55,7 +58,8 @@ pub struct Workload {
 }
 
 /// Several dumps of one proxy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Series {
     /// `node.id`.
     pub node_id: String,

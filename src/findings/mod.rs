@@ -9,7 +9,7 @@ pub mod check;
 mod code;
 pub mod diff;
 mod draining;
-mod fleet;
+pub mod fleet;
 mod graph;
 pub mod kubernetes;
 mod ledger;

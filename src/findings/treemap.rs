@@ -7,19 +7,21 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::AddAssign;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One way to group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Dimension {
     /// `kind`, `namespace`, `owner` or `field`.
-    pub dimension: &'static str,
+    pub dimension: Cow<'static, str>,
     /// Groups, the largest first; the rest of them is the last one, without a name.
     pub groups: Vec<Branch>,
 }
 
 /// A group.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Branch {
     /// Name; `-` for what belongs to none, empty for all groups that are not listed.
     pub name: String,
@@ -33,7 +35,8 @@ pub struct Branch {
 }
 
 /// A part of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Leaf {
     /// A resource, an owner, a kind or a field.
     pub name: String,
@@ -43,7 +46,8 @@ pub struct Leaf {
 }
 
 /// Sums. Each of the sizes counts every byte once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
 pub struct Sums {
     /// Resources.
     pub count: u64,
@@ -134,7 +138,7 @@ impl<'a> Grouping<'a> {
         if rest.sums != Sums::default() {
             groups.push(rest);
         }
-        Dimension { dimension: self.dimension, groups }
+        Dimension { dimension: self.dimension.into(), groups }
     }
 }
 

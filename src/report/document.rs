@@ -3,10 +3,14 @@
 //! So a saved report shows the same as a fresh one, formats cannot say what the JSON does not, and a new command gets
 //! them all by writing JSON. Only what is shown is read; keys that are missing (an older report) read as empty.
 
-use std::collections::BTreeMap;
-
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+
+// what is written and read in the same shape
+pub(super) use crate::cost::Estimate;
+pub(super) use crate::findings::analysis::{Counts, Source, States};
+pub(super) use crate::findings::fleet::{Distribution, Fleet};
+pub(super) use crate::findings::treemap::{Dimension, Sums};
 
 /// A report of any kind.
 #[derive(Debug)]
@@ -136,18 +140,6 @@ pub struct Problem {
     pub loss: String,
 }
 
-/// `{bytes, low, high}`.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(default)]
-pub struct Estimate {
-    /// Best guess.
-    pub bytes: u64,
-    /// Lower bound.
-    pub low: u64,
-    /// Upper bound.
-    pub high: u64,
-}
-
 /// The section of `analysis`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -268,39 +260,6 @@ pub struct Observed {
     pub source: String,
 }
 
-/// Resources by state.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Counts {
-    /// Listeners.
-    pub listeners: States,
-    /// Clusters.
-    pub clusters: States,
-    /// Route tables.
-    pub route_configs: States,
-    /// Endpoint sets.
-    pub endpoint_sets: States,
-    /// Secrets.
-    pub secrets: States,
-}
-
-/// Numbers by state.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(default)]
-pub struct States {
-    /// From the bootstrap.
-    #[serde(rename = "static")]
-    pub fixed: u64,
-    /// In use.
-    pub active: u64,
-    /// Waiting for dependencies.
-    pub warming: u64,
-    /// Old generations.
-    pub draining: u64,
-    /// Rejected.
-    pub error: u64,
-}
-
 /// A kind, namespace or owner.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -352,18 +311,6 @@ pub struct Field {
     pub json_bytes: u64,
 }
 
-/// Where a resource stands.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Source {
-    /// Input.
-    pub path: String,
-    /// Byte offset.
-    pub offset: u64,
-    /// Line.
-    pub line: u64,
-}
-
 /// Draining.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -382,102 +329,6 @@ pub struct Draining {
     pub bytes: u64,
     /// What the evidence cannot tell.
     pub needs_recording: Vec<String>,
-}
-
-/// One way to group a proxy's configuration.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Dimension {
-    /// `kind`, `namespace`, `owner` or `field`.
-    pub dimension: String,
-    /// Groups, the largest first.
-    pub groups: Vec<Branch>,
-}
-
-/// A group.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Branch {
-    /// Name.
-    pub name: String,
-    /// Sums.
-    #[serde(flatten)]
-    pub sums: Sums,
-    /// What is in it, the largest first.
-    pub leaves: Vec<Leaf>,
-    /// The rest of it.
-    pub others: Sums,
-}
-
-/// A part of a group.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Leaf {
-    /// Name.
-    pub name: String,
-    /// Sums.
-    #[serde(flatten)]
-    pub sums: Sums,
-}
-
-/// Sums of a treemap.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(default)]
-pub struct Sums {
-    /// Resources.
-    pub count: u64,
-    /// Estimated bytes.
-    pub bytes: u64,
-    /// Bytes of JSON.
-    pub json_bytes: u64,
-    /// Bytes, each at the outermost resource that alone leads to them.
-    pub retained_bytes: u64,
-}
-
-/// Figures over all proxies.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Fleet {
-    /// Proxies.
-    pub proxies: u64,
-    /// Predicted `allocated`.
-    pub allocated: Distribution,
-    /// Observed `allocated`.
-    pub observed_allocated: Option<Distribution>,
-    /// Envoy versions with the number of proxies.
-    pub envoy_versions: BTreeMap<String, u64>,
-    /// Workloads with replicas.
-    pub workloads: Vec<Workload>,
-}
-
-/// Order statistics, in bytes.
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-#[serde(default)]
-pub struct Distribution {
-    /// Sum.
-    pub total: u64,
-    /// Smallest.
-    pub min: u64,
-    /// Median.
-    pub p50: u64,
-    /// 90th percentile.
-    pub p90: u64,
-    /// Largest.
-    pub max: u64,
-}
-
-/// Replicas of one workload.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Workload {
-    /// `name.namespace`.
-    pub name: String,
-    /// Replicas.
-    pub proxies: Vec<String>,
-    /// Their resources differ.
-    pub differ: bool,
-    /// What differs.
-    pub differences: Vec<String>,
 }
 
 /// The maps of a node.
@@ -866,13 +717,6 @@ impl Push {
             out.push_str(&format!(", {} by order alone", self.order_only));
         }
         out
-    }
-}
-
-impl States {
-    /// All of them.
-    pub(super) fn total(&self) -> u64 {
-        self.fixed + self.active + self.warming + self.draining + self.error
     }
 }
 

@@ -214,12 +214,12 @@ fn savings(p: &Proxy) -> Markup {
 
 fn map(dimensions: &[Dimension], i: usize) -> Markup {
     let views = |d: &Dimension| if d.dimension == "field" { &[Size::Json][..] } else { &Size::ALL[..] };
-    let label = |d: &Dimension| match d.dimension.as_str() {
+    let label = |d: &Dimension| match &*d.dimension {
         "owner" => "service or owner".to_owned(),
         other => Name(other, 20).to_string(),
     };
     let known: Vec<&Dimension> =
-        dimensions.iter().filter(|d| ["kind", "namespace", "owner", "field"].contains(&d.dimension.as_str())).collect();
+        dimensions.iter().filter(|d| ["kind", "namespace", "owner", "field"].contains(&&*d.dimension)).collect();
     html! {
         div class="tm" {
             @for (n, d) in known.iter().enumerate() {
