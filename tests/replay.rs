@@ -29,7 +29,7 @@ fn the_sum_of_the_pieces_is_the_price_of_the_proxy() {
         let proxy = &proxy;
         let whole = price(proxy, &settings);
 
-        let mut pricer = Pricer::new(&settings, proxy.bootstrap.as_ref().map(|b| &b.stats), true);
+        let mut pricer = Pricer::new(&settings, proxy.bootstrap.as_ref().map(|b| &b.stats), false);
         let process = pricer.process(proxy.bootstrap.as_ref());
         let clusters: Vec<_> = proxy
             .clusters

@@ -12,13 +12,13 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::stats::{Kept, Matcher};
 use super::table::Table;
-use super::term::{Term, Unit, t};
-use super::terms::{Frame, Object, outside_of, secret_terms, walk_apart};
+use super::term::{Term, Unit, family, t};
+use super::terms::{Frame, Object, decoded, key_bytes, outside_of, secret_terms, walk_apart};
 use super::{BY_SIZE, Item, Settings};
 use crate::cost::Estimate;
 use crate::model::envoy::{
     Bootstrap, Cluster, Discovery, EndpointSet, ExtensionConfig, FilterChain, Listener, RouteSource, RouteTable,
-    ScopedRoutes, Secret, State, StatsConfig,
+    ScopedRoutes, Secret, SecretRef, State, StatsConfig,
 };
 
 /// Bytes in steps of 1/256, so that a sum does not depend on the order of its parts.
@@ -153,7 +153,7 @@ pub struct Pricer {
     matcher: Matcher,
     deferred_stats: bool,
     deferred_clusters: bool,
-    endpoint_cache: bool,
+    delta: bool,
     kept: HashMap<u64, Kept>,
     keys: HashMap<u64, SharedId>,
     shared: Vec<Shared>,
@@ -192,9 +192,9 @@ impl Sums {
 }
 
 impl Pricer {
-    /// For one Envoy, with the stats configuration of its bootstrap. `endpoint_cache`: it keeps load assignments a second
-    /// time, as it does over a state-of-the-world stream (≥ 1.32) and does not over a delta stream (measured on 1.40).
-    pub fn new(settings: &Settings, stats: Option<&StatsConfig>, endpoint_cache: bool) -> Self {
+    /// For one Envoy, with the stats configuration of its bootstrap. `delta`: what it was sent came as delta responses,
+    /// for which it has no state for each type.
+    pub fn new(settings: &Settings, stats: Option<&StatsConfig>, delta: bool) -> Self {
         let table = super::table(settings.version);
         Self {
             table,
@@ -203,7 +203,7 @@ impl Pricer {
             matcher: Matcher::new(stats),
             deferred_stats: stats.is_some_and(|c| c.deferred_stats),
             deferred_clusters: stats.is_some_and(|c| c.deferred_clusters),
-            endpoint_cache,
+            delta,
             kept: HashMap::new(),
             keys: HashMap::new(),
             shared: Vec::new(),
@@ -236,7 +236,31 @@ impl Pricer {
 
     /// The process and its bootstrap.
     pub fn process(&mut self, bootstrap: Option<&Bootstrap>) -> Piece {
-        self.one(Object::Process(bootstrap))
+        let mut piece = self.one(Object::Process(bootstrap));
+        if self.delta {
+            // clusters and listeners are subscribed to from the start
+            piece.own -= Amount::measured(self.table.price(TYPE_STATE)) * 2;
+        }
+        piece
+    }
+
+    /// What Envoy keeps once it was asked for a `/config_dump`: descriptors of the messages in it.
+    pub fn config_dump_asked(&self) -> Amount {
+        Amount::measured(CONFIG_DUMP_ASKED)
+    }
+
+    /// What a subscription to a type costs.
+    fn subscription(&self, term: Term) -> Amount {
+        let state = if self.delta { self.table.price(TYPE_STATE) } else { 0.0 };
+        Amount::measured((self.table.price(term) - state).max(0.0))
+    }
+
+    /// What a cluster gives back after its endpoints came: the buckets of `update_duration`, which are freed when the stats
+    /// are flushed (every 5 s). The prices are of Envoys that were read before that.
+    pub fn flushed(&self, c: &Cluster) -> Amount {
+        let family = family!("cluster.eds");
+        let histograms = self.table.family(family).map_or(0, |f| self.matcher.keep(f, &c.meta.name).histograms);
+        Amount::measured(HISTOGRAM_FLUSHED * f64::from(histograms))
     }
 
     /// A cluster without its hosts.
@@ -332,8 +356,20 @@ impl Pricer {
     /// What a second generation keeps for a chain that it shares with the first: the chain in its copy of the
     /// configuration, and as the key under which the chain is found (`filter_chain_manager_impl.cc`, `fc_contexts_`).
     fn retained(&self, c: &FilterChain) -> Amount {
-        let configuration = self.table.price(t!("chain.wire_bytes")) * c.weight.wire_bytes() as f64;
-        Amount::measured(self.table.price(t!("chain")) * RETAINED_OF_CHAIN + configuration)
+        let per_byte = self.table.price(t!("chain.wire_bytes"));
+        let configuration = per_byte * c.weight.wire_bytes() as f64;
+        // certificates, keys and bundles are long strings, twice; the weight leaves out the keys, which a dump hides
+        let secrets = c.tls.as_ref().map_or(0.0, |tls| {
+            let inline = |r: &SecretRef| match r {
+                SecretRef::Inline(p) => decoded(p.len_bytes, p.base64),
+                _ => 0.0,
+            };
+            let chains: f64 = tls.certificates.iter().map(inline).sum();
+            let bundles: f64 = tls.validation.iter().map(inline).sum();
+            let keys: f64 = tls.certificates.iter().map(inline).filter(|n| *n > 0.0).map(key_bytes).sum();
+            RETAINED_OF_TLS + RETAINED_PER_SECRET_BYTE * (chains + bundles + keys) - per_byte * (chains + bundles)
+        });
+        Amount::measured(self.table.price(t!("chain")) * RETAINED_OF_CHAIN + configuration + secrets)
     }
 
     /// The part of a cluster that workers have, once it is warm.
@@ -380,8 +416,9 @@ impl Pricer {
     /// `piece` also uses something that is set up when the first of its kind comes, and stays.
     fn also(&mut self, piece: &mut Piece, term: Term) {
         let id = self.id(xxh3_64_with_seed(Term::NAMES[usize::from(term.0)].as_bytes(), xxh3_64(b"first")));
-        self.shared[id.0 as usize] =
-            Shared { amount: Amount::measured(self.table.price(term)), for_good: true, ..Shared::default() };
+        let subscription = Term::NAMES[usize::from(term.0)].starts_with("subscription.");
+        let amount = if subscription { self.subscription(term) } else { Amount::measured(self.table.price(term)) };
+        self.shared[id.0 as usize] = Shared { amount, for_good: true, ..Shared::default() };
         piece.share(id);
     }
 
@@ -403,7 +440,6 @@ impl Pricer {
             matcher: &self.matcher,
             deferred_stats: self.deferred_stats,
             deferred_clusters: self.deferred_clusters,
-            endpoint_cache: self.endpoint_cache,
         };
         // the terms of one item mostly come in a row
         let mut raw: Vec<(Item, f64, f64)> = Vec::new();
@@ -448,6 +484,20 @@ impl Piece {
 /// found by. Measured on 1.40: 2,520 of 4,143 bytes, from generations of 16 to 36 chains with 5 and 10 virtual hosts, which
 /// also gave the price of the retained configuration per byte as the table has it (1.84 against 1.8).
 const RETAINED_OF_CHAIN: f64 = 0.61;
+/// For a chain with TLS beside that, and per byte of inline certificates, keys and bundles. Measured on 1.40, generations of
+/// 40 chains each: over SDS +383 bytes, with an ECDSA certificate +1,167, RSA +5,077, RSA and five roots +8,712 against the
+/// prices without these; these give +383, +1,253, +4,912, +8,758.
+const RETAINED_OF_TLS: f64 = 383.0;
+const RETAINED_PER_SECRET_BYTE: f64 = 2.3;
+/// State-of-the-world streams have state for each type, whose price is that of a subscription to endpoints; delta streams
+/// have none. Idle with two types, 1.40: 6,532,976 against 6,212,984 bytes, and twice the price is 318,112; 1.38: 298,664
+/// less; 1.36: 264,680 less.
+const TYPE_STATE: Term = t!("subscription.endpoints");
+/// The first `/config_dump` of an idle Envoy leaves 149 KB (1.36), 168 KB (1.38), 155 KB (1.40).
+const CONFIG_DUMP_ASKED: f64 = 155_000.0;
+/// 200 clusters with endpoints: 59,188 bytes each before the flush, 57,172 after it; 73,934 and 71,918 with ten hosts. Without
+/// stats, and without endpoints, nothing is freed.
+const HISTOGRAM_FLUSHED: f64 = 2016.0;
 /// Bytes that a removed cluster leaves behind (1.40: 2.0 to 2.7 KB each after 2,000 were added and removed).
 const CLUSTER_RESIDUE: f64 = 2300.0;
 
@@ -560,7 +610,7 @@ impl<'p> Ledger<'p> {
         // over ADS all secrets share one subscription state; otherwise each secret has a gRPC stream of its own
         let one = i64::from(self.subscribed_to_secrets);
         let streams = if self.own_sds_streams > 0 { self.dynamic_secrets.max(one) } else { one };
-        self.own + Amount::measured(self.pricer.table.price(t!("subscription.secrets"))) * streams
+        self.own + self.pricer.subscription(t!("subscription.secrets")) * streams
     }
 
     /// Memory outside the allocator: LuaJIT, V8.

@@ -71,7 +71,6 @@ pub fn walk_part(proxy: &Proxy, workers: u32, table: &Table, part: &Part, sink: 
         matcher: &matcher,
         deferred_stats: config.is_some_and(|c| c.deferred_stats),
         deferred_clusters: config.is_some_and(|c| c.deferred_clusters),
-        endpoint_cache: true,
         routes_listed: proxy.route_tables.iter().any(|t| t.meta.state == State::Static),
         seen: HashSet::new(),
         kept_stats: HashMap::new(),
@@ -111,8 +110,6 @@ pub(super) struct Frame<'a> {
     pub(super) matcher: &'a Matcher,
     pub(super) deferred_stats: bool,
     pub(super) deferred_clusters: bool,
-    /// Load assignments are kept a second time, for clusters that are built anew.
-    pub(super) endpoint_cache: bool,
 }
 
 /// What an object shares with others, kept apart from its own terms.
@@ -146,7 +143,6 @@ pub(super) fn walk_apart<'k>(
         matcher: frame.matcher,
         deferred_stats: frame.deferred_stats,
         deferred_clusters: frame.deferred_clusters,
-        endpoint_cache: frame.endpoint_cache,
         routes_listed: false,
         seen: HashSet::new(),
         kept_stats: HashMap::new(),
@@ -186,6 +182,11 @@ const UNKNOWN_BYTES: f64 = 1200.0;
 /// Chains with an RSA key are longer than any with an ECDSA one; the key itself is never in the evidence.
 fn rsa(chain_bytes: f64) -> f64 {
     f64::from(u8::from(chain_bytes > 950.0))
+}
+
+/// Length of the PEM key that belongs to a certificate chain of so many bytes: RSA-2048 or P-256.
+pub(super) fn key_bytes(chain_bytes: f64) -> f64 {
+    if rsa(chain_bytes) > 0.0 { 1704.0 } else { 227.0 }
 }
 
 /// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
@@ -280,7 +281,6 @@ struct Walk<'a, 's> {
     matcher: &'a Matcher,
     deferred_stats: bool,
     deferred_clusters: bool,
-    endpoint_cache: bool,
     routes_listed: bool,
     seen: HashSet<(&'static str, String)>,
     /// By a hash of family and name: there are half a dozen per cluster, and only "seen before?" is asked.
@@ -575,10 +575,9 @@ impl<'a> Walk<'a, '_> {
             (Discovery::Eds, Some((e, set))) => {
                 self.weight(Item::Endpoints(e), &ENDPOINTS, set.meta.weight);
                 self.put(Item::Endpoints(e), t!("endpoints"), 1.0);
-                if self.endpoint_cache {
-                    let bytes = arena_bytes(set.hosts, set.meta.weight);
-                    self.put(Item::Endpoints(e), t!("endpoints.arena_bytes"), bytes);
-                }
+                // load assignments are kept a second time, for clusters that are built anew
+                let bytes = arena_bytes(set.hosts, set.meta.weight);
+                self.put(Item::Endpoints(e), t!("endpoints.arena_bytes"), bytes);
                 (set.hosts, Item::Endpoints(e))
             }
             // hosts written into the cluster: the dump lists them apart too, and they are charged there
@@ -915,7 +914,7 @@ fn kind_of(e: &Extension) -> &str {
     if e.type_name.is_empty() { &e.name } else { &e.type_name }
 }
 
-fn decoded(len_bytes: u32, base64: bool) -> f64 {
+pub(super) fn decoded(len_bytes: u32, base64: bool) -> f64 {
     f64::from(len_bytes) * if base64 { 0.75 } else { 1.0 }
 }
 

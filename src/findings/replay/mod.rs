@@ -249,6 +249,8 @@ pub struct ListenerReport {
     pub warming_version: Option<String>,
     /// `draining_state.version_info`.
     pub draining_shown: Option<String>,
+    /// Envoy shows an `error_state`: the last LDS response had it, and it was refused.
+    pub refused: bool,
     /// Draining generations the dump lists.
     pub draining_listed: u32,
     /// Draining generations there are.
@@ -492,6 +494,7 @@ impl Played<'_> {
                         active_version: text(&l.active_version),
                         warming_version: text(&l.warming_version),
                         draining_shown: text(&l.draining_shown),
+                        refused: l.refused,
                         draining_listed: l.draining_listed,
                         draining: l.draining,
                         groups: l.groups,

@@ -245,10 +245,12 @@ pub struct ListenerView {
     pub shown_version: Option<Name>,
     /// Version whose configuration is in use.
     pub active_version: Option<Name>,
-    /// `warming_state.version_info`.
+    /// `warming_state.version_info`; an in-place update has that of the active one already.
     pub warming_version: Option<Name>,
     /// `draining_state.version_info`: the oldest draining generation.
     pub draining_shown: Option<Name>,
+    /// It has an `error_state`: the last LDS response had it and Envoy refused it.
+    pub refused: bool,
     /// Draining generations that the dump lists: one per name since 1.13, all before.
     pub draining_listed: u32,
     /// Whole generations draining.

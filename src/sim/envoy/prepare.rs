@@ -11,7 +11,7 @@ use crate::cost::envoy::generation::{Amount, Piece, Pricer, SecretId, SecretPiec
 use crate::model::envoy::{
     Cluster, Discovery, EndpointSet, FilterChain, Listener, Name, RouteSource, SecretRef, TlsContext,
 };
-use crate::model::stream::{Body, BodyId, Event, ListenerIdentity, Push, Recording, Resource, Us, What, XdsType};
+use crate::model::stream::{Body, BodyId, ListenerIdentity, Push, Recording, Resource, Us, What, XdsType};
 
 /// A resource's name as a number; counted for each type apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -193,10 +193,13 @@ impl Prepared {
             concurrency: settings.concurrency,
             concurrency_known: true,
         };
-        let delta = |e: &Event| matches!(&e.what, What::Push(p) if p.kind == XdsType::Endpoints && p.delta);
-        let endpoint_cache = !recording.events.iter().any(delta);
-        let mut pricer = Pricer::new(&cost, bootstrap.map(|b| &b.stats), endpoint_cache);
-        let process = pricer.process(bootstrap);
+        let delta = recording.events.iter().any(|e| matches!(&e.what, What::Push(p) if p.delta));
+        let mut pricer = Pricer::new(&cost, bootstrap.map(|b| &b.stats), delta);
+        let mut process = pricer.process(bootstrap);
+        // a bootstrap that stands inside a document is that of a config dump, which this Envoy was asked for
+        if bootstrap.is_some_and(|b| b.meta.span.offset_bytes > 0) {
+            process.own += pricer.config_dump_asked();
+        }
         let mut names: HashMap<XdsType, Names> = HashMap::new();
         let mut chains = Interner::default();
         let mut addresses = Interner::default();
@@ -265,7 +268,7 @@ impl Prepared {
             };
             let set: &EndpointSet = set;
             for (profile, cluster) in askers.get(&plan.name).into_iter().flatten() {
-                prices.push((*profile, pricer.hosts(cluster, Some(set))));
+                prices.push((*profile, pricer.hosts(cluster, Some(set)) - pricer.flushed(cluster)));
             }
         }
         for event in &recording.events {

@@ -90,26 +90,32 @@ impl<'p> Machine<'p> {
         let mut oldest: HashMap<NameId, u32> = HashMap::new();
         let mut tables = (0, 0);
         let mut counted = vec![false; self.chains.len()];
+        let fresh = |name: &Name| ListenerView {
+            name: name.clone(),
+            shown_version: None,
+            active_version: None,
+            warming_version: None,
+            draining_shown: None,
+            refused: false,
+            draining_listed: 0,
+            draining: 0,
+            groups: 0,
+            chains_draining: 0,
+            pinned_bytes: 0,
+        };
+        for name in &self.refused {
+            let name = self.plan.name(XdsType::Listener, *name);
+            views.entry(name).or_insert_with_key(fresh).refused = true;
+        }
         for g in self.generations.iter().filter(|g| g.stage != Stage::Free) {
             let name = self.plan.name(XdsType::Listener, g.name);
-            let view = views.entry(name.clone()).or_insert_with(|| ListenerView {
-                name,
-                shown_version: None,
-                active_version: None,
-                warming_version: None,
-                draining_shown: None,
-                draining_listed: 0,
-                draining: 0,
-                groups: 0,
-                chains_draining: 0,
-                pinned_bytes: 0,
-            });
+            let view = views.entry(name).or_insert_with_key(fresh);
             match g.stage {
                 Stage::Active => {
                     view.shown_version = Some(self.version_of(g.shown));
                     view.active_version = Some(self.version_of(g.step));
                 }
-                Stage::Warming => view.warming_version = Some(self.version_of(g.step)),
+                Stage::Warming => view.warming_version = Some(self.version_of(g.shown)),
                 Stage::Draining => {
                     view.draining += 1;
                     view.draining_listed = if self.rules.one_draining_slot() { 1 } else { view.draining };

@@ -9,6 +9,7 @@ impl<'p> Machine<'p> {
     /// `lds_api.cc`: removals first, then the rest in the order of the message.
     pub(super) fn lds(&mut self, push: &StepPush) {
         let plan = self.plan;
+        self.refused.clear();
         let mut names: Vec<NameId> = push.resources.iter().map(|id| plan.bodies[id.0 as usize].name).collect();
         names.sort_unstable();
         let twice = names.windows(2).any(|w| w[0] == w[1]);
@@ -30,7 +31,8 @@ impl<'p> Machine<'p> {
         for (i, id) in push.resources.iter().enumerate() {
             let body = id.0;
             let name = plan.bodies[body as usize].name;
-            let how = if twice && done.contains(&name) || push.rejected.binary_search(&(i as u32)).is_ok() {
+            let again = twice && done.contains(&name);
+            let how = if again || push.rejected.binary_search(&(i as u32)).is_ok() {
                 How::Rejected
             } else {
                 self.listener(body)
@@ -39,6 +41,10 @@ impl<'p> Machine<'p> {
                 done.push(name);
             }
             let rejected = matches!(how, How::Rejected);
+            // the second of a name is shown without it
+            if rejected && !again {
+                self.refused.push(name);
+            }
             self.note(body, &how);
             if rejected && self.rules.stops_at_first_error() {
                 break;

@@ -185,6 +185,8 @@ pub(super) struct Machine<'p> {
     listeners: Vec<Slot>,
     listeners_present: Present,
     addresses: Vec<Vec<Place>>,
+    /// Listeners that the last LDS response had and Envoy refused.
+    refused: Vec<NameId>,
     /// By chain identity: chain of the active generation that is being compared with.
     found: Vec<(u32, Place)>,
     mark: u32,
@@ -257,6 +259,7 @@ impl<'p> Machine<'p> {
             listeners: vec![EMPTY; listeners],
             listeners_present: Present::new(listeners),
             addresses: vec![Vec::new(); plan.addresses],
+            refused: Vec::new(),
             found: vec![(0, NONE); plan.chain_ids],
             mark: 0,
             clusters: vec![EMPTY; clusters],
