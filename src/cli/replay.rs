@@ -97,7 +97,7 @@ impl RecordingArgs {
     /// Reads the recording and settles what Envoy it was.
     pub(super) fn open(&self, hash: bool) -> Result<Opened, Failure> {
         let found = self.found();
-        self.read(found.documents, found.problems, hash)
+        self.read(found.documents, found.problems, hash, false)
     }
 
     /// The memory limit, when given.
@@ -111,7 +111,14 @@ impl RecordingArgs {
     }
 
     /// Reads `documents` as the recording.
-    pub(super) fn read(&self, documents: Vec<Document>, problems: Vec<Problem>, hash: bool) -> Result<Opened, Failure> {
+    /// `texts` keeps the JSON of bodies.
+    pub(super) fn read(
+        &self,
+        documents: Vec<Document>,
+        problems: Vec<Problem>,
+        hash: bool,
+        texts: bool,
+    ) -> Result<Opened, Failure> {
         let limits = input::Limits::default();
         let one = |path: &Option<PathBuf>| path.as_deref().map(|p| document(p, &limits)).transpose();
         let (info, bootstrap, base) = (one(&self.server_info)?, one(&self.bootstrap)?, one(&self.base)?);
@@ -121,7 +128,7 @@ impl RecordingArgs {
             base: base.as_ref(),
             hash,
             log_tz: self.log_tz.as_ref(),
-            texts: false,
+            texts,
         };
         let mut loaded = recording::read(&documents, &options);
         loaded.problems.splice(0..0, problems);

@@ -1,5 +1,6 @@
 //! `meshdump whatif`: the same recording under other policies and settings.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -10,13 +11,14 @@ use super::output::{Format, OutputArgs};
 use super::replay::{Opened, RecordingArgs};
 use super::whatif_watch::Watched;
 use super::{Exit, Failure, whatif_scope};
+use crate::evidence::recording::rewrite;
 use crate::evidence::watch;
 use crate::findings::analysis::Input;
 use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, over_lines, report, runs, sweep};
 use crate::input::{self, Document};
 use crate::model::problem::Loss;
 use crate::model::source::InputId;
-use crate::model::stream::{Event, Recording, Us, What};
+use crate::model::stream::{Event, Recording, Rewrite, Us, What};
 use crate::report;
 use crate::sim::control_plane::policy::{COMMON, NAMES};
 use crate::sim::control_plane::{Policy, parse_duration};
@@ -44,7 +46,7 @@ pub(crate) struct WhatIfArgs {
     /// A setting of Envoy: drain-time=45s, envoy-version=1.14, concurrency=4; each one is a scenario
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// A fix of the configuration: reorder, delta, sotw, of a watch also sds and merge-chains; each one is a scenario
+    /// A fix of the configuration: reorder, sds, rds, merge-chains, delta, sotw; each one is a scenario
     #[arg(long = "fix", value_name = "FIX")]
     fixes: Vec<String>,
     /// Parts joined by +, as 'istio:after=1s + drain-time=45s + reorder': one scenario
@@ -207,11 +209,9 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     {
         return over_watch(args, document, &scenarios);
     }
-    if let Some(s) = scenarios.iter().find(|s| s.sds || s.merge_chains) {
-        let why = format!("{}: this rewrites resources, which needs a Kubernetes watch as input", s.name);
-        return Err(Failure::new(Exit::Usage, why));
-    }
-    let opened = args.recording.read(found.documents, found.problems, args.output.wants(Format::Json))?;
+    let rewrites: BTreeSet<Rewrite> = scenarios.iter().map(|s| s.rewrite).filter(|r| !r.is_none()).collect();
+    let wants = args.output.wants(Format::Json);
+    let opened = args.recording.read(found.documents, found.problems, wants, !rewrites.is_empty())?;
     let Opened { loaded, settings, envoy } = &opened;
     let goal = Goal { max_staleness: args.max_staleness, limit: settings.limit };
     let events = &loaded.recording.events;
@@ -222,10 +222,19 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
             over_lines(&loaded.recording, envoy, &scenarios, args.answer).map_err(|e| Failure::new(Exit::Usage, e))?;
         ((runs, String::new()), notes)
     } else {
-        let base = Base { recording: &loaded.recording, settings: *settings, envoy: envoy.clone() };
-        let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
+        let made = |how: &Rewrite| match rewrite(loaded, *how) {
+            Ok(recording) => Ok((*how, recording)),
+            Err(why) => {
+                let name = scenarios.iter().find(|s| s.rewrite == *how).map_or("", |s| &s.name);
+                Err(Failure::new(Exit::Usage, format!("{name}: {why}")))
+            }
+        };
+        let rewritten = rewrites.iter().map(made).collect::<Result<Vec<_>, _>>()?;
+        let base =
+            Base { recording: &loaded.recording, rewritten: &rewritten, settings: *settings, envoy: envoy.clone() };
+        let detail = wants && scenarios.len() < MOST_DETAILED;
         let done = runs(&base, &scenarios, args.answer, detail);
-        (done, notes(&loaded.recording, &scenarios, settings, args.answer))
+        (done, notes(&loaded.recording, &scenarios, args.answer))
     };
     let whole = report(&loaded.recording, done, goal, notes, inputs(&loaded.inputs), &loaded.problems);
     args.output.write(|format, width| match format {

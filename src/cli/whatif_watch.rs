@@ -42,6 +42,10 @@ impl Watched<'_> {
         let mut model = String::new();
         let mut runs = Vec::new();
         for scenario in std::iter::once(&first).chain(scenarios) {
+            if scenario.rewrite.rds {
+                let why = format!("{}: Contour's routes come by RDS in all its versions", scenario.name);
+                return Err(Failure::new(Exit::Usage, why));
+            }
             if scenario.transport.is_some() {
                 let why = format!("{}: Contour's stream is state of the world; a watch has no other", scenario.name);
                 return Err(Failure::new(Exit::Usage, why));
@@ -55,9 +59,9 @@ impl Watched<'_> {
     fn one(&self, scenario: &Scenario, model: &mut String) -> Result<WhatIfRun, Failure> {
         let shape = Shape::of(&self.preset.name);
         let shape = Shape {
-            inline_certificates: shape.inline_certificates && !scenario.sds,
+            inline_certificates: shape.inline_certificates && !scenario.rewrite.sds,
             sorted: shape.sorted || scenario.reorder,
-            grouped: scenario.merge_chains,
+            grouped: scenario.rewrite.merge_chains,
         };
         let history = History::new(shape, &self.watch.changes);
         let policy = scenario.policy.as_ref().unwrap_or(self.preset);
@@ -74,7 +78,7 @@ impl Watched<'_> {
         let Opened { loaded, settings, envoy } = self.opened(&history, &states)?;
         let mut recording = loaded.recording;
         recording.events.retain(|e| matches!(e.what, What::Push(_)));
-        let base = Base { recording: &recording, settings, envoy };
+        let base = Base { recording: &recording, rewritten: &[], settings, envoy };
         let settings = settings_of(&base, scenario, self.detail);
         let envoy = base.envoy;
         let mut prepared = Prepared::new(&recording, &settings);
@@ -108,8 +112,9 @@ impl Watched<'_> {
         }
         let end = self.watch.changes.last().map_or(Us(0), |c| c.t).max(steps.last().map_or(Us(0), |s| s.t));
         steps.push(Step { t: end, event: 0, action: Action::Nothing });
-        let base = Base { recording: &recording, settings, envoy };
+        let base = Base { recording: &recording, rewritten: &[], settings, envoy };
         let made = Made {
+            recording: &recording,
             prepared: &prepared,
             steps: &steps,
             arrivals: history.arrivals(),
@@ -122,7 +127,7 @@ impl Watched<'_> {
 
     fn opened(&self, history: &History, states: &[usize]) -> Result<Opened, Failure> {
         let kit = history.kit(states).map_err(|e| Failure::new(Exit::Output, e.to_string()))?;
-        self.args.read(vec![input::in_memory("watch", kit.recording)], Vec::new(), false)
+        self.args.read(vec![input::in_memory("watch", kit.recording)], Vec::new(), false, false)
     }
 }
 

@@ -291,6 +291,24 @@ pub struct Event {
     pub what: What,
 }
 
+/// The same configuration written in another way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rewrite {
+    /// Certificates of filter chains by SDS, not inline.
+    pub sds: bool,
+    /// Route tables by RDS, not inline.
+    pub rds: bool,
+    /// One filter chain for all server names whose chains are equal otherwise (contour#1636).
+    pub merge_chains: bool,
+}
+
+impl Rewrite {
+    /// As it was recorded.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
 /// Everything recorded of one Envoy. Events are sorted by time; those of one moment keep the order of the input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recording {

@@ -11,6 +11,7 @@
 //! | `observations` | `/stats`, `/memory`, Prometheus |
 //! | `settings` | `/server_info`, bootstrap and a dump to begin with |
 //! | `bodies`, `equality` | resources, each distinct one once, and what Envoy takes for equal |
+//! | `rewrite` | the same recording with certificates, routes or filter chains written in another way |
 //! | `checks` | how long a body waits for what it needs, and whether Envoy refuses it |
 //! | `sequence` | what the nonces of a stream show to be missing |
 
@@ -26,6 +27,7 @@ mod native;
 mod observations;
 mod redact;
 mod responses;
+mod rewrite;
 mod sequence;
 mod settings;
 mod tap;
@@ -45,6 +47,7 @@ use crate::model::stream::{Recording, What};
 pub(super) use binlog::is_binlog;
 pub use log::zone;
 pub use native::{WriteOptions, write, write_responses};
+pub use rewrite::rewrite;
 pub(super) use tap::is_tap;
 use timeline::Timeline;
 

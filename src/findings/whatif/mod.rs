@@ -15,10 +15,9 @@ use super::replay::{
     CountersReport, DrainReport, EndReport, EnvoyReport, FlapReport, Origin, PeakReport, Played, PushReport,
     RecordingReport, RowReport, recording_report, xds,
 };
-use crate::cost::envoy::Version;
 use crate::model::problem::Problem;
 use crate::model::size::size;
-use crate::model::stream::{BodyId, Recording, Us, What, XdsType};
+use crate::model::stream::{BodyId, Recording, Rewrite, Us, What, XdsType};
 use crate::sim::control_plane::{
     Acknowledgements, Arrival, Delivery, Policy, Recorded, Transport, Types, batches, deliveries, percentile, slot,
     waits,
@@ -159,14 +158,23 @@ pub struct WhatIf {
 pub struct Base<'a> {
     /// The recording.
     pub recording: &'a Recording,
+    /// The same with its resources rewritten, for every way that a scenario asks for.
+    pub rewritten: &'a [(Rewrite, Recording)],
     /// Envoy's side.
     pub settings: Settings,
     /// The same, for the report.
     pub envoy: EnvoyReport,
 }
 
-/// Median time from push to acknowledgement by type, `otherwise` where the recording has none.
-pub fn acknowledgements(recording: &Recording, settings: &Settings, otherwise: Us) -> (Acknowledgements, bool) {
+impl Base<'_> {
+    /// The recording rewritten so.
+    fn of(&self, rewrite: Rewrite) -> &Recording {
+        self.rewritten.iter().find(|(r, _)| *r == rewrite).map_or(self.recording, |(_, recording)| recording)
+    }
+}
+
+/// Median time from push to acknowledgement by type, `otherwise` where the recording has none, and whether it has any.
+fn latencies(recording: &Recording, otherwise: Us) -> ([Us; 9], bool) {
     let mut open = std::collections::HashMap::new();
     let mut seen: [Vec<i64>; 9] = std::array::from_fn(|_| Vec::new());
     for event in &recording.events {
@@ -187,7 +195,7 @@ pub fn acknowledgements(recording: &Recording, settings: &Settings, otherwise: U
         s.sort_unstable();
         if s.is_empty() { otherwise } else { Us(percentile(&s, 50)) }
     });
-    (Acknowledgements { latency, fetch_timeout: settings.fetch_timeout, drain: settings.drain_time }, measured)
+    (latency, measured)
 }
 
 /// Runs the recording as it is, then every scenario, in parallel; the result is in their order.
@@ -195,32 +203,46 @@ pub fn runs(base: &Base<'_>, scenarios: &[Scenario], answer: Us, detail: bool) -
     let recorded = Scenario { name: "recorded".to_owned(), ..Scenario::default() };
     let all: Vec<&Scenario> = std::iter::once(&recorded).chain(scenarios).collect();
     let settings: Vec<Settings> = all.iter().map(|s| settings_of(base, s, detail)).collect();
-    // prices depend on version and workers alone
-    let mut kinds: Vec<(Version, u32)> = settings.iter().map(|s| (s.version, s.concurrency)).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    let prepared: Vec<((Version, u32), Prepared, Vec<Step>)> = kinds
-        .iter()
-        .map(|(version, concurrency)| {
+    // prices depend on content, version and workers alone; states on the order that is kept besides
+    let price = |i: usize| (all[i].rewrite, settings[i].version, settings[i].concurrency);
+    let mut prices: Vec<_> = (0..all.len()).map(price).collect();
+    prices.sort_unstable();
+    prices.dedup();
+    let prepared: Vec<Prepared> = prices
+        .par_iter()
+        .map(|(rewrite, version, concurrency)| {
             let settings = Settings { version: *version, concurrency: *concurrency, ..base.settings };
-            let prepared = Prepared::new(base.recording, &settings);
-            let steps = prepared.steps(base.recording);
-            ((*version, *concurrency), prepared, steps)
+            Prepared::new(base.of(*rewrite), &settings)
         })
         .collect();
-    let ordered = all.iter().any(|s| s.reorder).then(|| first_of_equal_sets(base.recording));
+    let place = |i: usize| prices.binary_search(&price(i)).expect("one for each");
+    let mut kinds: Vec<(usize, bool)> = (0..all.len()).map(|i| (place(i), all[i].reorder)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let steps: Vec<Vec<Step>> = kinds
+        .par_iter()
+        .map(|(at, reorder)| {
+            let recording = base.of(prices[*at].0);
+            let steps = prepared[*at].steps(recording);
+            if *reorder { with_order(&steps, &first_of_equal_sets(recording)) } else { steps }
+        })
+        .collect();
+    let latency = latencies(base.recording, answer).0;
+    let inputs: Vec<Source<'_>> = kinds
+        .par_iter()
+        .zip(&steps)
+        .map(|((at, _), steps)| Source::new(base.of(prices[*at].0), &prepared[*at], steps, latency))
+        .collect();
     let mut runs: Vec<WhatIfRun> = all
         .par_iter()
-        .zip(&settings)
-        .map(|(scenario, settings)| {
-            let key = (settings.version, settings.concurrency);
-            let (_, prepared, steps) = prepared.iter().find(|p| p.0 == key).expect("one for each pair");
-            one(base, scenario, settings, prepared, steps, ordered.as_deref(), answer)
+        .enumerate()
+        .map(|(i, scenario)| {
+            let source = kinds.binary_search(&(place(i), scenario.reorder)).expect("one for each");
+            one(base, scenario, &settings[i], &inputs[source])
         })
         .collect();
     side_by_side(&mut runs);
-    let model = prepared.first().map(|p| p.1.cost_model()).unwrap_or_default();
-    (runs, model)
+    (runs, prepared[place(0)].cost_model())
 }
 
 /// Compares the runs with the first of them, and with each other.
@@ -263,58 +285,83 @@ fn with_order(steps: &[Step], first: &[BodyId]) -> Vec<Step> {
     out
 }
 
-fn one(
-    base: &Base<'_>,
-    scenario: &Scenario,
-    settings: &Settings,
-    prepared: &Prepared,
-    steps: &[Step],
-    ordered: Option<&[BodyId]>,
-    answer: Us,
-) -> WhatIfRun {
-    let sorted;
-    let steps = match ordered.filter(|_| scenario.reorder) {
-        Some(first) => {
-            sorted = with_order(steps, first);
-            &sorted[..]
+/// A recording as the input of policies; the scenarios that differ in policy and drain time share it.
+struct Source<'a> {
+    recording: &'a Recording,
+    prepared: &'a Prepared,
+    steps: &'a [Step],
+    input: Recorded<'a>,
+    matters: Vec<bool>,
+    latency: [Us; 9],
+    /// The shortest time between two pushes of one type: the recorded control plane's own batching may be as long.
+    closest: Option<Us>,
+}
+
+impl<'a> Source<'a> {
+    fn new(recording: &'a Recording, prepared: &'a Prepared, steps: &'a [Step], latency: [Us; 9]) -> Self {
+        let input = Recorded::new(recording, prepared, steps);
+        let matters = (1..=input.arrivals().len()).map(|s| input.matters(s)).collect();
+        let mut last: [Option<Us>; 9] = [None; 9];
+        let mut closest: Option<Us> = None;
+        for arrival in input.arrivals() {
+            for kind in arrival.touches.iter() {
+                if let Some(before) = last[slot(kind)].replace(arrival.t) {
+                    let gap = Us(arrival.t.0 - before.0);
+                    closest = Some(closest.map_or(gap, |c| c.min(gap)));
+                }
+            }
         }
-        None => steps,
-    };
-    let input = Recorded::new(base.recording, prepared, steps);
-    let mut bound = None;
+        Self { recording, prepared, steps, input, matters, latency, closest }
+    }
+
+    /// Why what `policy` makes of the recording is a bound, if it is one.
+    fn bound(&self, policy: &Policy, acks: &Acknowledgements) -> Option<String> {
+        let reach = policy.reach(acks);
+        let closest = self.closest?;
+        (policy.name != "none" && reach < closest).then(|| {
+            format!(
+                "the recording has no two pushes of one type within {}, so it may have been batched as coarsely as that; a \
+                 policy that holds a change for {} only would have sent at least this of the original changes",
+                time(closest),
+                time(reach)
+            )
+        })
+    }
+}
+
+fn one(base: &Base<'_>, scenario: &Scenario, settings: &Settings, source: &Source<'_>) -> WhatIfRun {
+    let Source { input, prepared, steps, .. } = source;
     let plain: Policy = "none".parse().expect("a known policy");
     let policy = scenario.policy.as_ref().unwrap_or(&plain);
     let asked = match policy.transport {
         Transport::AsRecorded => scenario.transport.unwrap_or(Transport::AsRecorded),
         own => own,
     };
+    let mut bound = None;
     let mut sent: Vec<Delivery>;
     let made;
     let played = if scenario.policy.is_none() && asked == Transport::AsRecorded {
         sent = as_recorded(input.arrivals());
-        steps
+        *steps
     } else {
-        let (acks, _) = acknowledgements(base.recording, settings, answer);
+        let acks = Acknowledgements {
+            latency: source.latency,
+            fetch_timeout: settings.fetch_timeout,
+            drain: settings.drain_time,
+        };
         let groups = batches(input.arrivals(), &policy.window, policy.eds_bypass);
-        sent = deliveries(&groups, policy, &input, &acks);
+        sent = deliveries(&groups, policy, input, &acks);
         made = input.steps(&mut sent, asked);
-        let responses = sent.iter().filter(|d| d.sent).count();
-        if scenario.policy.is_some() && policy.name != "none" && responses >= input.arrivals().len() {
-            bound = Some(
-                "no recorded push is merged with another: the recording was batched more coarsely than this policy does, \
-                 so what it would have sent from the original changes is at least this"
-                    .to_owned(),
-            );
-        }
+        bound = source.bound(policy, &acks);
         &made[..]
     };
-    let matters: Vec<bool> = (1..=input.arrivals().len()).map(|s| input.matters(s)).collect();
     let made = Made {
+        recording: source.recording,
         prepared,
         steps: played,
         arrivals: input.arrivals(),
         sent: &sent,
-        matters: &|_, state| matters[state - 1],
+        matters: &|_, state| source.matters[state - 1],
         bound,
     };
     finish(base, scenario, policy, settings, &made)
@@ -322,6 +369,8 @@ fn one(
 
 /// What a scenario came to, ready to be played.
 pub struct Made<'a> {
+    /// What the bodies are looked up in.
+    pub recording: &'a Recording,
     /// Priced bodies.
     pub prepared: &'a Prepared,
     /// What reaches Envoy.
@@ -355,7 +404,7 @@ pub fn finish(
         ..base.envoy.clone()
     };
     let name = if scenario.policy.is_none() && policy.name == "none" { "recorded" } else { &policy.name };
-    let report = Played { recording: base.recording, prepared, steps: played, settings, run: &run }.report(name, envoy);
+    let report = Played { recording: made.recording, prepared, steps: played, settings, run: &run }.report(name, envoy);
     let waiting = waits(made.arrivals, sent, made.matters);
     let by_type = Types::ORDER
         .into_iter()
@@ -474,7 +523,7 @@ pub fn report(
 }
 
 /// What must be said of a recorded stream as the input of batching.
-pub fn notes(recording: &Recording, scenarios: &[Scenario], settings: &Settings, answer: Us) -> Vec<String> {
+pub fn notes(recording: &Recording, scenarios: &[Scenario], answer: Us) -> Vec<String> {
     let mut notes = Vec::new();
     if scenarios.iter().any(|s| s.policy.is_some()) {
         notes.push(
@@ -485,7 +534,7 @@ pub fn notes(recording: &Recording, scenarios: &[Scenario], settings: &Settings,
     }
     let gated = |p: &Policy| p.gate != crate::sim::control_plane::Gate::None;
     if scenarios.iter().filter_map(|s| s.policy.as_ref()).any(gated) {
-        notes.push(match acknowledgements(recording, settings, answer).1 {
+        notes.push(match latencies(recording, answer).1 {
             true => "Envoy's answers take the median time that the recording shows for the type".to_owned(),
             false => format!(
                 "the recording has no answers of Envoy: each is taken to come after {} (--answer)",

@@ -1,7 +1,7 @@
 //! What a scenario is made of.
 
 use crate::cost::envoy::Version;
-use crate::model::stream::Us;
+use crate::model::stream::{Rewrite, Us};
 use crate::sim::control_plane::{Policy, Transport, parse_duration};
 
 /// One scenario: what is another than in the recording.
@@ -21,10 +21,8 @@ pub struct Scenario {
     pub reorder: bool,
     /// `delta` or `sotw`.
     pub transport: Option<Transport>,
-    /// `sds`: certificates by SDS, not inline (watches only).
-    pub sds: bool,
-    /// `merge-chains`: one chain for all names of one secret (contour#1636; watches only).
-    pub merge_chains: bool,
+    /// `sds`, `rds`, `merge-chains`: the same configuration written in another way.
+    pub rewrite: Rewrite,
 }
 
 impl Scenario {
@@ -38,8 +36,9 @@ impl Scenario {
             "reorder" => self.reorder = true,
             "delta" => self.transport = Some(Transport::Delta),
             "sotw" => self.transport = Some(Transport::Sotw),
-            "sds" => self.sds = true,
-            "merge-chains" => self.merge_chains = true,
+            "sds" => self.rewrite.sds = true,
+            "rds" => self.rewrite.rds = true,
+            "merge-chains" => self.rewrite.merge_chains = true,
             _ => match part.split_once('=').filter(|(key, _)| !key.contains(':')) {
                 Some(("drain-time", value)) => self.drain_time = Some(parse_duration(value)?),
                 Some(("envoy-version", value)) => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Us;
+use super::{Acknowledgements, Us};
 
 /// What collects changes into one batch. In all of them a timer that ends at the moment of a change ends before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,6 +204,28 @@ impl<'a> Parameters<'a> {
             Ok(n) if n > 0 => Ok(Some(n)),
             _ => Err(format!("{}: {key} is a number of generations from 1 on, not `{text}`", self.name)),
         }
+    }
+}
+
+impl Policy {
+    /// How long a change may be held back for others to join it.
+    pub fn reach(&self, acks: &Acknowledgements) -> Us {
+        let window = match self.window {
+            Window::None => Us(0),
+            Window::Istio { after: t, .. }
+            | Window::Holdoff { quiet: t, .. }
+            | Window::Fixed(t)
+            | Window::Debounce { quiet: t, .. }
+            | Window::MinInterval(t)
+            | Window::Tick { interval: t, .. }
+            | Window::WorkConserving(t) => t,
+        };
+        let gate = match self.gate {
+            Gate::None => Us(0),
+            Gate::Latest { .. } | Gate::InTurn => acks.latency.iter().copied().max().unwrap_or(Us(0)),
+        };
+        let draining = self.draining.map_or(Us(0), |_| acks.drain);
+        window.max(gate).max(draining)
     }
 }
 
