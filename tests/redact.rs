@@ -319,8 +319,22 @@ fn the_test_finds_what_it_looks_for() {
     }
 }
 
-const FORMATS: [&str; 10] =
-    ["text", "json", "html", "md", "csv", "ndjson", "pprof", "folded", "folded-json", "openmetrics"];
+const FORMATS: [&str; 14] = [
+    "text",
+    "json",
+    "html",
+    "md",
+    "csv",
+    "ndjson",
+    "pprof",
+    "folded",
+    "folded-json",
+    "openmetrics",
+    "trace",
+    "sarif",
+    "junit",
+    "github",
+];
 
 #[test]
 fn no_planted_secret_survives() {
@@ -387,13 +401,94 @@ fn no_planted_secret_survives() {
             }
         }
     }
-    // an output of diff names what changed, not the values of secrets
-    let other = pretty.replace("qWzXv7Kd", "qWzXv7Ke");
-    bench.put("other.json", &other);
-    for format in ["text", "json"] {
-        let run = bench.run(&["diff", "dump.json", "other.json", "--full", "-o", format]);
-        assert!(run.stdout.len() > 500, "{}", run.stdout);
-        nothing_survives("diff", run.stdout.as_bytes(), &secrets);
+}
+
+/// What the command line writes in `format`, with all its messages.
+fn everything(bench: &Bench, args: &[&str], format: &str) -> Vec<u8> {
+    let spec = format!("{format}=x.out");
+    let run = bench.run(&[args, &["-v", "-o", &spec]].concat());
+    // a format may have nothing to say about a kind of report
+    let ends: &[i32] = if ["text", "json"].contains(&format) && args[0] != "report" { &[0, 1] } else { &[0, 1, 2] };
+    assert!(ends.contains(&run.code), "{args:?} -o {format} ends with {}: {}", run.code, run.stderr);
+    let mut all = [run.stdout.as_bytes(), run.stderr.as_bytes()].concat();
+    let path = bench.path("x.out");
+    if path.exists() {
+        let written = fs::read(&path).expect("an output");
+        assert!(format != "text" || written.len() > 50, "{args:?} says nothing");
+        all.extend(written);
+        all.extend(inflated(&path));
+        fs::remove_file(path).expect("removed");
+    }
+    all
+}
+
+#[test]
+fn no_verb_shows_a_planted_secret() {
+    let mut p = Planter::default();
+    let dump = planted(&mut p);
+    let files = companions(&mut p);
+    let stream = recording(&mut p);
+    let secrets = p.0;
+    let bench = Bench::new();
+    let pretty = serde_json::to_string_pretty(&dump).expect("JSON");
+    // the same resources with other secrets, as a change to be explained
+    let other = |text: &str| text.replace("qWzXv7Kd", "qWzXv7Ke");
+    let maps = json!([{"id": 1, "type": "hash", "name": "m", "flags": 0, "bytes_key": 4, "bytes_value": 8,
+        "max_entries": 100, "bytes_memlock": 8800, "pids": [{"pid": 1, "comm": "agent"}]}]);
+    let later = other(&stream).replace("\"t\":1.0", "\"t\":11.0").replace("\"t\":2.0", "\"t\":12.0");
+    bench
+        .put("dump.json", &pretty)
+        .put("other.json", other(&pretty))
+        .put("recording.jsonl", format!("{stream}{later}"))
+        .put("maps.json", maps.to_string())
+        .put("node/maps.json", maps.to_string())
+        .put("node/config_dump.json", &pretty);
+    for (name, text) in &files {
+        bench.put(&format!("folder/{name}"), text);
+    }
+    bench.put("folder/config_dump.json", &pretty);
+    let verbs: [&[&str]; 14] = [
+        &["analyze", "folder", "--all", "--limit", "1Mi"],
+        &["analyze", "node"],
+        &["ls", "folder"],
+        &["diff", "dump.json", "other.json", "--full", "--order"],
+        &["diff", "folder", "other.json", "--full"],
+        &["check", "folder", "--full", "--budget", "findings == 0", "--budget", "allocated < 1"],
+        &["check", "other.json", "--full", "--tolerance", "0%", "--baseline", "dump.json"],
+        &["replay", "recording.jsonl"],
+        &["replay", "recording.jsonl", "--bootstrap", "dump.json", "--base", "dump.json", "--limit", "1Mi"],
+        &["whatif", "recording.jsonl", "--policy", "fixed-window:window=5s", "--set", "drain-time=5s"],
+        &["whatif", "scope", "folder", "--scope", "own-namespace"],
+        &["bpf", "maps.json"],
+        &["bpf", "simulate", "recording.jsonl", "--policy", "kmesh-0.5"],
+        &["convert", "recording.jsonl", "--out", "converted.jsonl"],
+    ];
+    for verb in verbs {
+        for format in FORMATS {
+            let shown = if verb[0] == "convert" && format == "text" {
+                let run = bench.run(&[verb, &["-v"]].concat());
+                assert_eq!(run.code, 0, "{}", run.stderr);
+                [run.stdout.as_bytes(), run.stderr.as_bytes(), &inflated(&bench.path("converted.jsonl"))].concat()
+            } else if verb[0] == "convert" {
+                continue;
+            } else {
+                everything(&bench, verb, format)
+            };
+            nothing_survives(&format!("{verb:?} -o {format}"), &shown, &secrets);
+        }
+    }
+    // back to discovery responses, saved reports, a baseline
+    let back = bench.run(&["convert", "converted.jsonl", "--to", "responses", "--out", "-"]);
+    assert!(back.stdout.contains("type_url"), "{}", back.stderr);
+    nothing_survives("convert --to responses", back.stdout.as_bytes(), &secrets);
+    bench.run(&["check", "folder", "--update-baseline", "--baseline", "baseline.json"]);
+    nothing_survives("the baseline", &fs::read(bench.path("baseline.json")).expect("a baseline"), &secrets);
+    for verb in verbs.iter().filter(|v| v[0] != "convert") {
+        bench.run(&[verb, &["-o", "json=saved.json"][..]].concat());
+        for format in FORMATS.iter().filter(|f| !["text", "json"].contains(f)) {
+            let shown = everything(&bench, &["report", "saved.json"], format);
+            nothing_survives(&format!("report of {verb:?} -o {format}"), &shown, &secrets);
+        }
     }
 }
 

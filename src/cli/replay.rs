@@ -209,7 +209,6 @@ impl RecordingArgs {
     }
 }
 
-/// The one document of a path.
 /// The one document at `path`.
 pub(super) fn document(path: &Path, limits: &input::Limits) -> Result<Document, Failure> {
     let found = input::collect(&[path.to_owned()], limits);

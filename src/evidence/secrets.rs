@@ -88,7 +88,7 @@ const CREDENTIALS: [&str; 38] = [
 ];
 
 /// Keys whose value, at any depth below, is key material.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "privatekey",
     "privatekeyprovider",
     "sessionticketkeys",
@@ -100,6 +100,7 @@ const KEYS: [&str; 11] = [
     "sslkey",
     "pkcs12",
     "keypair",
+    "authawsiam",
 ];
 
 /// Lists and maps of headers: what is under `value` there is a secret until shown otherwise.

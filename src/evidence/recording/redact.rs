@@ -5,30 +5,11 @@ use std::fmt::Write;
 
 use foldhash::fast::FixedState;
 
+use crate::evidence::api::fold;
 use crate::evidence::json::outline::Outline;
 use crate::evidence::json::skip::{skip_space, value_end};
-use crate::evidence::json::tally::key_hash;
-
-/// Fields whose strings are secret, all that is below them included (`envoy.extensions.transport_sockets.tls.v3`,
-/// `envoy.extensions.filters.http.{oauth2,basic_auth,credential_injector}.v3`, …).
-const SECRET: [u64; 12] = [
-    key_hash(b"private_key"),
-    key_hash(b"password"),
-    key_hash(b"session_ticket_keys"),
-    key_hash(b"generic_secret"),
-    key_hash(b"hmac_secret"),
-    key_hash(b"token_secret"),
-    key_hash(b"auth_password"),
-    key_hash(b"auth_aws_iam"),
-    key_hash(b"client_secret"),
-    key_hash(b"users"),
-    key_hash(b"pkcs12"),
-    key_hash(b"access_token"),
-];
-
-/// Names of what is secret and what is not in the text: references to SDS stay.
-const PLAIN: [u64; 4] =
-    [key_hash(b"name"), key_hash(b"filename"), key_hash(b"@type"), key_hash(b"resource_api_version")];
+use crate::evidence::redact::is_operator;
+use crate::evidence::secrets::{self, Class};
 
 /// Deeper text is left out.
 const MAX_NESTING: u32 = 256;
@@ -37,13 +18,18 @@ const MAX_NESTING: u32 = 256;
 /// different ones different, and the size is what it was.
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
-    numbers: HashMap<String, usize, FixedState>,
+    numbers: HashMap<String, u64, FixedState>,
+    /// The last number, by the length of what it stands for.
+    last: HashMap<usize, u64, FixedState>,
+    /// Folded keys that lead to the value at hand.
+    path: Vec<String>,
 }
 
 impl Redactor {
     /// Writes the object in `text`.
     pub(super) fn object(&mut self, out: &mut String, text: &str) {
-        self.value(out, text.as_bytes(), false, 0);
+        self.path.clear();
+        self.value(out, text.as_bytes(), 0);
     }
 
     /// The same with an `@type` in front when it has none.
@@ -56,7 +42,7 @@ impl Redactor {
         }
     }
 
-    fn value(&mut self, out: &mut String, text: &[u8], secret: bool, nesting: u32) {
+    fn value(&mut self, out: &mut String, text: &[u8], nesting: u32) {
         let text = &text[skip_space(text)..];
         match text.first() {
             Some(b'{' | b'[') if nesting < MAX_NESTING => {
@@ -67,18 +53,20 @@ impl Redactor {
                     if !std::mem::take(&mut first) {
                         out.push(',');
                     }
-                    let mut inner = secret;
                     if object {
-                        let _ = write!(out, "\"{}\":", String::from_utf8_lossy(item.key));
-                        let key = key_hash(item.key);
-                        inner = (secret || SECRET.contains(&key)) && !PLAIN.contains(&key);
+                        let key = String::from_utf8_lossy(item.key);
+                        let _ = write!(out, "\"{key}\":");
+                        self.path.push(fold(&key).into_owned());
                     }
-                    self.value(out, item.value, inner, nesting + 1);
+                    self.value(out, item.value, nesting + 1);
+                    if object {
+                        self.path.pop();
+                    }
                 }
                 out.push(if object { '}' } else { ']' });
             }
             Some(b'{' | b'[') => out.push_str("null"),
-            Some(b'"') if secret => self.secret(out, text),
+            Some(b'"') => self.string(out, text),
             _ => {
                 let end = value_end(text).unwrap_or(text.len());
                 out.push_str(&String::from_utf8_lossy(&text[..end]));
@@ -86,18 +74,47 @@ impl Redactor {
         }
     }
 
-    fn secret(&mut self, out: &mut String, literal: &[u8]) {
-        let text: String = serde_json::from_slice(literal).unwrap_or_default();
-        if text.is_empty() || text == "[redacted]" {
-            let _ = write!(out, "\"{text}\"");
-            return;
+    /// Certificates are public, and a replay tells generations apart by them.
+    fn is_secret(&self, text: &str) -> bool {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        secrets::class(&path) != Some(Class::Certificate)
+            && secrets::hides(&path, text)
+            && !matches!(text, "" | "[redacted]" | "W3JlZGFjdGVkXQ==" | "true" | "false")
+            && !is_operator(text)
+    }
+
+    fn string(&mut self, out: &mut String, literal: &[u8]) {
+        let end = value_end(literal).unwrap_or(literal.len());
+        let text: String = serde_json::from_slice(&literal[..end]).unwrap_or_default();
+        if self.is_secret(&text) {
+            let _ = write!(out, "\"{}\"", self.filler(text));
+        } else {
+            out.push_str(&String::from_utf8_lossy(&literal[..end]));
         }
+    }
+
+    /// Letters and digits only, so that it is base64 where it has to be.
+    fn filler(&mut self, text: String) -> String {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         let len = text.len();
-        let next = self.numbers.len() + 1;
-        let number = *self.numbers.entry(text).or_insert(next);
-        // letters and digits only, so that it is base64 where it has to be
+        let last = self.last.entry(len).or_default();
+        let mut number = *self.numbers.entry(text).or_insert_with(|| {
+            *last += 1;
+            *last
+        });
         let mark = format!("redacted{number}");
-        let _ = write!(out, "\"{mark:A<len$}\"");
+        if mark.len() <= len {
+            return format!("{mark:A<len$}");
+        }
+        let mut short = vec![b'A'; len];
+        for digit in short.iter_mut().rev() {
+            if number == 0 {
+                break;
+            }
+            *digit = DIGITS[(number % 36) as usize];
+            number /= 36;
+        }
+        String::from_utf8(short).unwrap_or_default()
     }
 }
 
@@ -115,10 +132,30 @@ mod tests {
         redactor.object(&mut out, text);
         assert_eq!(
             out,
-            r#"{"name":"l","common_tls_context":{"tls_certificates":[{"private_key":{"inline_string":"redacted1AAAAAAAAAAAAAA"},"certificate_chain":{"inline_string":"PUBLIC"},"password":{"filename":"/a"}}],"sds":{"name":"x"}},"privateKey":{"inlineBytes":"redacted2AAAAAAAAAAAAAAAAAAAAAAA"}}"#
+            r#"{"name":"l","common_tls_context":{"tls_certificates":[{"private_key":{"inline_string":"redacted1AAAAAAAAAAAAAA"},"certificate_chain":{"inline_string":"PUBLIC"},"password":{"filename":"/a"}}],"sds":{"name":"x"}},"privateKey":{"inlineBytes":"redacted1AAAAAAAAAAAAAAAAAAAAAAA"}}"#
         );
         let mut again = String::new();
         redactor.object(&mut again, text);
         assert_eq!(out, again);
+    }
+
+    #[test]
+    fn every_class_of_secret_goes() {
+        let text = r#"{"name":"r","virtual_hosts":[{"name":"web","domains":["*"],"request_headers_to_add":[
+            {"header":{"key":"authorization","value":"Bearer hush"}},{"header":{"key":"x","value":"1"}},
+            {"header":{"key":"y","value":"2"}},{"header":{"key":"z","value":"%PROTOCOL%"}}],
+            "routes":[{"match":{"prefix":"/","headers":[{"name":"x-key","string_match":{"exact":"hush"}}]},
+            "route":{"cluster":"a"},"metadata":{"filter_metadata":{"com.acme":{"k":"hush"}}}},
+            {"match":{"path":"/r"},"redirect":{"path_redirect":"https://u:hush@h/cb?t=hush"}}]}],
+            "ads":{"initial_metadata":[{"key":"k","value":"hush"}]},"code":{"inline_string":"-- hush"}}"#;
+        let mut out = String::new();
+        Redactor::default().object(&mut out, text);
+        assert!(!out.contains("hush"), "{out}");
+        for kept in ["\"web\"", "authorization", "%PROTOCOL%", "\"cluster\":\"a\"", "\"prefix\":\"/\"", "\"x-key\""] {
+            assert!(out.contains(kept), "{kept} in {out}");
+        }
+        assert!(out.contains(r#""key":"x","value":"1""#) && out.contains(r#""key":"y","value":"2""#), "{out}");
+        let compact = serde_json::from_str::<serde_json::Value>(text).unwrap().to_string();
+        assert_eq!(out.len(), compact.len());
     }
 }

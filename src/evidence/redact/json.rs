@@ -565,7 +565,7 @@ impl<'a> Yaml<'a> {
 }
 
 /// `%DOWNSTREAM_REMOTE_ADDRESS%`: says what to write, and holds nothing itself.
-fn is_operator(text: &str) -> bool {
+pub(in crate::evidence) fn is_operator(text: &str) -> bool {
     let inner = text.strip_prefix('%').and_then(|t| t.strip_suffix('%'));
     inner.is_some_and(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
 }

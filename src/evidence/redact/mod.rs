@@ -13,6 +13,7 @@ use super::kind::{Kind, sniff};
 use super::load::utf16;
 use super::secrets::Class;
 use crate::input::{Content, Document, HEAD_BYTES};
+pub(super) use json::is_operator;
 use json::{Dialect, Rewriter, Yaml, scrub};
 use words::Pseudonyms;
 
