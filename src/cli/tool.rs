@@ -16,6 +16,7 @@ use crate::findings::check::Check;
 use crate::findings::diff::Diff;
 use crate::findings::redaction::Redaction;
 use crate::findings::replay::Replay;
+use crate::findings::scope::ScopeReport;
 use crate::findings::whatif::WhatIf;
 use crate::report;
 
@@ -128,6 +129,8 @@ enum Kind {
     Replay,
     /// `whatif`
     Whatif,
+    /// `whatif scope`
+    WhatifScope,
 }
 
 /// Arguments of `schema`.
@@ -150,6 +153,7 @@ pub(super) fn schema(args: &SchemaArgs) -> Result<Exit, Failure> {
         Kind::Redact => schema_of::<Redaction>(),
         Kind::Replay => schema_of::<Replay>(),
         Kind::Whatif => schema_of::<WhatIf>(),
+        Kind::WhatifScope => schema_of::<ScopeReport>(),
         Kind::BpfSimulation => schema_of::<bpf::Envelope<'static, Simulation>>(),
     };
     output::print(report::json::render(&schema))?;

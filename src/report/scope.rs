@@ -207,7 +207,7 @@ fn growth(out: &mut String, g: &Growth, width: usize) {
     let b = bold();
     let _ = writeln!(
         out,
-        "{b}GROWTH{b:#} of {}  (resident: after a start, middle, once every cluster was pushed anew)",
+        "{b}GROWTH{b:#} of {}  (resident: after a start, grown push by push, once every cluster was pushed anew)",
         clean(&g.workload)
     );
     let mut t = table(&["ONE MORE", "NOW", "CLUSTERS", "LISTENERS", "VHOSTS", "ALLOCATED", "RESIDENT", "LIMIT AT"]);
@@ -233,7 +233,7 @@ fn growth(out: &mut String, g: &Growth, width: usize) {
         let _ = writeln!(out, "limit    {}, which Envoy and its agent share", size(l));
     }
     if !g.points.is_empty() {
-        let mut t = table(&["AT", "CLUSTERS", "ALLOCATED", "AFTER A START", "MIDDLE", "CHURNED", "LIMIT"]);
+        let mut t = table(&["AT", "CLUSTERS", "ALLOCATED", "AFTER A START", "GROWN", "CHURNED", "LIMIT"]);
         align_right(&mut t, &[1, 2, 3, 4, 5]);
         for p in &g.points {
             t.add_row([

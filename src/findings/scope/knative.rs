@@ -9,7 +9,7 @@ use crate::model::kubernetes::RevisionGc;
 use crate::sim::scope::mesh::{Mesh, Protocol};
 
 /// Revisions of a cluster.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Knative {
     /// Knative Services.
     pub services: u64,
@@ -28,7 +28,7 @@ pub struct Knative {
 }
 
 /// A revision that no route leads to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 pub struct Inactive {
     /// Namespace.
     pub namespace: Name,

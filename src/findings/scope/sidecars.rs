@@ -1,12 +1,11 @@
 //! Objects that make a scope so, ready to apply.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{Manifest, Options, Rule, Subject};
+use super::{Manifest, Outcome, Rule, Subject, World};
 use crate::model::envoy::Name;
 use crate::model::kubernetes::ProxyRole;
-use crate::sim::scope::mesh::Mesh;
 
 /// Labels that change with every rollout or replica, and so select nothing for long.
 const PASSING: [&str; 6] = [
@@ -18,25 +17,21 @@ const PASSING: [&str; 6] = [
     "rollouts-pod-template-hash",
 ];
 
-pub(super) fn manifests(
-    subjects: &[Subject<'_>],
-    o: &Options,
-    used: &BTreeMap<(Name, Name), Vec<Name>>,
-    mesh: Option<&Mesh<'_>>,
-) -> Vec<Manifest> {
+pub(super) fn manifests(results: &[(&Subject<'_>, &Outcome)], world: &World<'_>) -> Vec<Manifest> {
+    let (o, mesh) = (world.options, world.mesh.as_ref());
     let root: &str = mesh.map_or("istio-system", |m| &m.root);
     let mut out = Vec::new();
     match &o.rule {
         Rule::OwnNamespace => {
             let namespaces: BTreeSet<&Name> =
-                subjects.iter().filter(|s| s.role == ProxyRole::Sidecar).map(|s| &s.namespace).collect();
+                results.iter().filter(|(s, _)| s.role == ProxyRole::Sidecar).map(|(s, _)| &s.namespace).collect();
             for ns in namespaces.into_iter().filter(|n| !n.is_empty()) {
                 out.push(sidecar(ns, "default", None, &["./*".to_owned(), format!("{root}/*")]));
             }
         }
         Rule::FromTraffic => {
-            for s in subjects.iter().filter(|s| s.role == ProxyRole::Sidecar) {
-                let Some(hosts) = used.get(&(s.namespace.clone(), s.name.clone())) else { continue };
+            for (s, outcome) in results.iter().filter(|(s, _)| s.role == ProxyRole::Sidecar) {
+                let Some(hosts) = &outcome.used else { continue };
                 let mut hosts: Vec<String> = hosts.iter().map(|h| h.to_string()).collect();
                 hosts.push(format!("{root}/*"));
                 hosts.sort();

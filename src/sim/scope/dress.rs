@@ -3,7 +3,7 @@
 //! Shapes come from a template: a real dump of the mesh where there is one, else the sidecar that Istio 1.19 writes.
 
 use crate::model::envoy::{
-    Bootstrap, Cluster, Discovery, EndpointSet, HostCounts, Listener, Name, Proxy, RouteSource, RouteTable, VirtualHost,
+    Cluster, Discovery, EndpointSet, HostCounts, Listener, Name, Proxy, RouteSource, RouteTable, VirtualHost,
 };
 use crate::model::weight::Weight;
 
@@ -98,9 +98,9 @@ impl Template {
         })
     }
 
-    /// The proxy's bootstrap, with the matcher that decides which stats are kept.
-    pub fn bootstrap(&self) -> Option<&Bootstrap> {
-        self.fixed.bootstrap.as_ref()
+    /// A proxy without a service.
+    pub fn idle(&self) -> &Proxy {
+        &self.fixed
     }
 
     /// A proxy that was sent `view`.

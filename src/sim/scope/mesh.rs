@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::{HashMap, HashMapExt};
+
 use crate::model::envoy::Name;
 use crate::model::kubernetes::{Egress, Kubernetes, Labels, Meta, Sidecar, VirtualService, label, matches};
 
@@ -104,6 +106,8 @@ pub struct Mesh<'a> {
     pub root: Name,
     /// Services left out by discovery selectors.
     pub unwatched: u32,
+    /// The first service of each host.
+    by_host: HashMap<Name, usize>,
 }
 
 fn exported(meta: &Meta, default: &[Name]) -> Vec<Name> {
@@ -238,7 +242,17 @@ impl<'a> Mesh<'a> {
         }
         services.sort_by(|a, b| (&a.host, &a.namespace).cmp(&(&b.host, &b.namespace)));
         services.dedup_by(|a, b| a.host == b.host && a.namespace == b.namespace);
-        Self { cluster, services, root, unwatched }
+        Self { cluster, root, unwatched, by_host: index(&services), services }
+    }
+
+    /// The same mesh with other services.
+    pub fn with_services(&self, services: Vec<Service>) -> Self {
+        Self { cluster: self.cluster, root: self.root.clone(), unwatched: 0, by_host: index(&services), services }
+    }
+
+    /// The first service of a host.
+    pub fn host(&self, host: &str) -> Option<&Service> {
+        self.by_host.get(host).map(|i| &self.services[*i])
     }
 
     /// The Sidecar that applies to a workload: one of its namespace that selects it, else the namespace's default, else
@@ -291,7 +305,7 @@ impl<'a> Mesh<'a> {
                 }
                 for d in &v.destinations {
                     let host = full(&d.host, &v.meta.namespace);
-                    if let Some(i) = self.services.iter().position(|s| *s.host == *host)
+                    if let Some(&i) = self.by_host.get(host.as_str())
                         && visible(&self.services[i].export_to, &self.services[i].namespace, namespace)
                     {
                         out.entry(i).or_insert((d.port > 0).then_some(d.port));
@@ -352,6 +366,14 @@ impl<'a> Mesh<'a> {
         }
         out
     }
+}
+
+fn index(services: &[Service]) -> HashMap<Name, usize> {
+    let mut out = HashMap::with_capacity(services.len());
+    for (i, s) in services.iter().enumerate() {
+        out.entry(s.host.clone()).or_insert(i);
+    }
+    out
 }
 
 type ByService<'a> = BTreeMap<(Name, Name), Vec<&'a crate::model::kubernetes::Endpoints>>;

@@ -1,0 +1,65 @@
+//! What the proxies of a mesh cost together.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Options, WorkloadRow};
+use crate::cost::Estimate;
+
+/// What the proxies of a mesh cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Bill {
+    /// Sidecars.
+    pub sidecars: Fleet,
+    /// Gateways and waypoints.
+    pub gateways: Fleet,
+    /// Memory of the applications without the mesh, when given.
+    pub app_bytes: Option<u64>,
+    /// What the sidecars add to it, in percent: it depends on the application, so it is no property of a mesh.
+    pub adds_percent: Option<f64>,
+}
+
+/// Proxies of one role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Fleet {
+    /// Proxies.
+    pub proxies: u64,
+    /// Resident memory of all Envoys, at start-up state.
+    pub envoy: Estimate,
+    /// Of all agents.
+    pub agent: Estimate,
+    /// Both.
+    pub total: Estimate,
+    /// Both, per proxy.
+    pub each: Estimate,
+    /// What the scope that was tried takes off.
+    pub saved_bytes: u64,
+}
+
+pub(super) fn bill(rows: &[WorkloadRow], o: &Options) -> Bill {
+    let fleet = |wanted: &dyn Fn(&WorkloadRow) -> bool| {
+        let mut f = Fleet::default();
+        for r in rows.iter().filter(|r| wanted(r)) {
+            let n = u64::from(r.replicas);
+            let times = |e: Estimate| Estimate { bytes: e.bytes * n, low: e.low * n, high: e.high * n };
+            f.proxies += n;
+            f.envoy += times(r.before.resident);
+            if r.agent {
+                f.agent += times(o.agent);
+            }
+            f.saved_bytes += r.saved_total_bytes;
+        }
+        f.total = f.envoy + f.agent;
+        let each = |b: u64| b.checked_div(f.proxies).unwrap_or(0);
+        f.each = Estimate { bytes: each(f.total.bytes), low: each(f.total.low), high: each(f.total.high) };
+        f
+    };
+    let sidecars = fleet(&|r| r.role == "sidecar");
+    let percent = |app: u64| (sidecars.total.bytes as f64 * 1000.0 / app.max(1) as f64).round() / 10.0;
+    Bill {
+        adds_percent: o.app_bytes.map(percent),
+        app_bytes: o.app_bytes,
+        sidecars,
+        gateways: fleet(&|r| r.role != "sidecar"),
+    }
+}
