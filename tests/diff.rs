@@ -217,3 +217,82 @@ fn nothing_to_compare() {
     assert_eq!(bench.run(&["diff", "a.json", "b.txt"]).code, 3);
     assert_eq!(bench.run(&["diff", "a.json", "missing.json"]).code, 3);
 }
+
+/// A stream of listeners, clusters and routes: each line one response.
+fn stream(clusters: &[(&str, &str)], names: &[&str]) -> Vec<Value> {
+    let push = |t: f64, kind: &str, version: u32, resources: Vec<Value>| {
+        json!({"t": t, "type_url": format!("type.googleapis.com/{kind}"), "version_info": version.to_string(),
+               "nonce": version.to_string(), "resources": resources})
+    };
+    let cluster = |(name, timeout): &(&str, &str)| {
+        common::any(
+            "envoy.config.cluster.v3.Cluster",
+            json!({"name": name, "type": "STATIC", "connect_timeout": timeout, "lb_policy": "LEAST_REQUEST"}),
+        )
+    };
+    let listener = |name: &&str| {
+        let address = json!({"socket_address": {"address": "0.0.0.0", "port_value": 80 + name.len()}});
+        let tcp = common::any(
+            "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            json!({"stat_prefix": "x", "cluster": "a"}),
+        );
+        let chain = json!({"name": "c", "filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": tcp}]});
+        common::any(
+            "envoy.config.listener.v3.Listener",
+            json!({"name": name, "address": address, "filter_chains": [chain]}),
+        )
+    };
+    vec![
+        push(1.0, "envoy.config.cluster.v3.Cluster", 1, clusters.iter().map(cluster).collect()),
+        push(2.0, "envoy.config.listener.v3.Listener", 2, names.iter().map(listener).collect()),
+    ]
+}
+
+fn lines(stream: &[Value]) -> String {
+    stream.iter().map(|v| format!("{v}\n")).collect()
+}
+
+#[test]
+fn two_recordings() {
+    let bench = Bench::new();
+    let before = stream(&[("a", "1s"), ("b", "1s")], &["web", "older"]);
+    let renamed: Vec<Value> = before
+        .iter()
+        .map(|v| {
+            // the envelope stays: only resources are Envoy's to write either way
+            let mut v = v.clone();
+            v["resources"] = camel(&reordered(&v["resources"], &[]));
+            v["version_info"] = "other".into();
+            v
+        })
+        .collect();
+    bench
+        .put("a.jsonl", lines(&before))
+        .put("clothes.jsonl", lines(&renamed))
+        .put("b.jsonl.gz", common::gzip(lines(&stream(&[("a", "2s"), ("c", "1s")], &["web"]))));
+    for same in ["a.jsonl", "clothes.jsonl"] {
+        let run = bench.run(&["diff", "a.jsonl", same, "--exit-code"]);
+        run.ends(0, "").says("No difference: times, versions, spelling, defaults and the order of sets aside.");
+    }
+    bench.run(&["convert", "a.jsonl", "--out", "converted.jsonl"]);
+    assert_eq!(bench.run(&["diff", "a.jsonl", "converted.jsonl", "--exit-code"]).code, 0);
+    let run = bench.run(&["diff", "a.jsonl", "b.jsonl.gz", "--exit-code", "-o", "json"]);
+    let out = run.ends(1, "").json();
+    let names = |group: &str| -> Vec<String> {
+        let list = out["recording"]["resources"][group].as_array().expect("a group");
+        let text = |v: &Value| v.as_str().expect("text").to_owned();
+        let fields = |r: &Value| r["fields"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(" ");
+        list.iter()
+            .map(|r| format!("{}/{} {}", text(&r["xds"]), text(&r["name"]), fields(r)).trim().to_owned())
+            .collect()
+    };
+    assert_eq!(names("added"), ["CDS/c"]);
+    assert_eq!(names("removed"), ["LDS/older", "CDS/b"]);
+    assert_eq!(names("changed"), ["CDS/a connect_timeout"]);
+    assert!(names("reordered").is_empty());
+    let memory = &out["recording"]["memory"]["peak"];
+    assert!(memory["before"].as_u64() > memory["after"].as_u64(), "a listener less: {memory}");
+    let text = bench.run(&["diff", "a.jsonl", "b.jsonl.gz"]).stdout;
+    assert!(text.starts_with("PEAK"), "{text}");
+    assert_eq!(bench.run(&["diff", "a.jsonl", "missing.jsonl"]).code, 3);
+}

@@ -440,6 +440,7 @@ fn no_verb_shows_a_planted_secret() {
         .put("dump.json", &pretty)
         .put("other.json", other(&pretty))
         .put("recording.jsonl", format!("{stream}{later}"))
+        .put("later.jsonl", &later)
         .put("maps.json", maps.to_string())
         .put("node/maps.json", maps.to_string())
         .put("node/config_dump.json", &pretty);
@@ -447,12 +448,13 @@ fn no_verb_shows_a_planted_secret() {
         bench.put(&format!("folder/{name}"), text);
     }
     bench.put("folder/config_dump.json", &pretty);
-    let verbs: [&[&str]; 14] = [
+    let verbs: [&[&str]; 15] = [
         &["analyze", "folder", "--all", "--limit", "1Mi"],
         &["analyze", "node"],
         &["ls", "folder"],
         &["diff", "dump.json", "other.json", "--full", "--order"],
         &["diff", "folder", "other.json", "--full"],
+        &["diff", "recording.jsonl", "later.jsonl", "--full"],
         &["check", "folder", "--full", "--budget", "findings == 0", "--budget", "allocated < 1"],
         &["check", "other.json", "--full", "--tolerance", "0%", "--baseline", "dump.json"],
         &["replay", "recording.jsonl"],

@@ -6,12 +6,15 @@ use clap::Args;
 
 use super::analyze::{ReadArgs, exit_code, inputs, nothing, say, version};
 use super::output::{Format, OutputArgs};
+use super::replay::Opened;
 use super::{Exit, Failure};
 use crate::evidence::compare;
 use crate::evidence::load::Loaded;
+use crate::evidence::recording::is_stream;
 use crate::findings::analysis::{Tool, problem_report};
 use crate::findings::bpf;
 use crate::findings::diff::{self, Diff};
+use crate::findings::diff_recording;
 use crate::model::envoy::Proxy;
 use crate::report;
 
@@ -21,9 +24,10 @@ use crate::report;
   meshdump diff before.json.gz after.json.gz
   meshdump diff monday.tar.gz friday.tar.gz -o json=diff.json
   meshdump diff expected.json actual.json --exit-code
-  meshdump diff maps-before.json maps-after.json")]
+  meshdump diff maps-before.json maps-after.json
+  meshdump diff before.jsonl.gz after.jsonl.gz                recordings, each played to a simulated Envoy")]
 pub(super) struct DiffArgs {
-    /// Dump, bundle or output of bpftool, then
+    /// Dump, bundle, recording or output of bpftool, then
     #[arg(value_name = "A")]
     before: PathBuf,
     /// And now
@@ -50,8 +54,13 @@ pub(super) fn run(args: &DiffArgs) -> Result<Exit, Failure> {
     let (before_documents, before) = args.read.load(std::slice::from_ref(&args.before), &args.output);
     let (after_documents, after) = args.read.load(std::slice::from_ref(&args.after), &args.output);
     let mut exit = Exit::Ok;
+    let empty = |side: &Loaded| side.proxies.is_empty() && side.bpf.is_empty();
+    if empty(&before) && empty(&after) && before_documents.iter().chain(&after_documents).any(is_stream) {
+        let hash = args.output.wants(Format::Json);
+        return recordings(args, &Opened::of(before_documents, hash)?, &Opened::of(after_documents, hash)?);
+    }
     for side in [&before, &after] {
-        if side.proxies.is_empty() && side.bpf.is_empty() {
+        if empty(side) {
             return Err(nothing(side));
         }
         say(side, &args.output);
@@ -96,6 +105,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<Exit, Failure> {
         proxies_removed: paired.removed,
         proxies_added: paired.added,
         bpf: maps,
+        recording: None,
         problems: before.problems.iter().chain(&after.problems).map(problem_report).collect(),
     };
     args.output.write(|format, width| match format {
@@ -103,6 +113,36 @@ pub(super) fn run(args: &DiffArgs) -> Result<Exit, Failure> {
         Format::Json => report::json::render(&value),
     })?;
     Ok(if args.exit_code && !equal && exit == Exit::Ok { Exit::Gate } else { exit })
+}
+
+/// Two recordings, each played to a simulated Envoy.
+fn recordings(args: &DiffArgs, before: &Opened, after: &Opened) -> Result<Exit, Failure> {
+    let (a, b) = (before.replay(), after.replay());
+    let found = diff_recording::recordings((&before.loaded.recording, &a), (&after.loaded.recording, &b));
+    let equal = found.equal;
+    let lost = a.problems.iter().chain(&b.problems).any(|p| p.loss == "whole");
+    let value = Diff {
+        api_version: "meshdump/v1",
+        kind: "diff",
+        tool: a.tool,
+        inputs: a.inputs.into_iter().chain(b.inputs).collect(),
+        equal,
+        proxies: Vec::new(),
+        proxies_removed: Vec::new(),
+        proxies_added: Vec::new(),
+        bpf: None,
+        recording: Some(found),
+        problems: a.problems.into_iter().chain(b.problems).collect(),
+    };
+    args.output.write(|format, width| match format {
+        Format::Text => report::diff::text(&value, width, args.full),
+        Format::Json => report::json::render(&value),
+    })?;
+    Ok(match (lost, args.exit_code && !equal) {
+        (true, _) => Exit::Input,
+        (false, true) => Exit::Gate,
+        (false, false) => Exit::Ok,
+    })
 }
 
 fn proxies(loaded: &Loaded) -> Vec<&Proxy> {

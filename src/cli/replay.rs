@@ -9,7 +9,7 @@ use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::cost::envoy::Version;
 use crate::evidence::recording::{self, Loaded};
-use crate::findings::replay::{EnvoyReport, Origin, Played, replay};
+use crate::findings::replay::{EnvoyReport, Origin, Played, Replay, replay};
 use crate::input::{self, Document};
 use crate::model::problem::{Loss, Problem};
 use crate::model::stream::{Us, What};
@@ -17,7 +17,7 @@ use crate::report;
 use crate::sim::envoy::{Prepared, Settings};
 
 /// What was recorded, and what is known of the Envoy it was sent to; `replay` and `whatif` share it.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct RecordingArgs {
     /// Recordings of one Envoy, merged by time; `-` is stdin
     #[arg(value_name = "RECORDING", required = true)]
@@ -91,6 +91,26 @@ pub(super) struct Opened {
     pub(super) loaded: Loaded,
     pub(super) settings: Settings,
     pub(super) envoy: EnvoyReport,
+}
+
+impl Opened {
+    /// A recording of documents at hand, of an Envoy of which nothing else is known.
+    ///
+    /// # Errors
+    /// When nothing in them was recorded.
+    pub(super) fn of(documents: Vec<Document>, hash: bool) -> Result<Self, Failure> {
+        RecordingArgs::default().read(documents, Vec::new(), hash, false)
+    }
+
+    /// The report of its replay.
+    pub(super) fn replay(&self) -> Replay {
+        let Self { loaded, settings, envoy } = self;
+        let prepared = Prepared::new(&loaded.recording, settings);
+        let steps = prepared.steps(&loaded.recording);
+        let run = prepared.run(&steps, settings);
+        let played = Played { recording: &loaded.recording, prepared: &prepared, steps: &steps, settings, run: &run };
+        replay(&played, envoy.clone(), inputs(&loaded.inputs), &loaded.problems, env!("CARGO_PKG_VERSION"))
+    }
 }
 
 impl RecordingArgs {
@@ -229,12 +249,7 @@ pub(super) fn document(path: &Path, limits: &input::Limits) -> Result<Document, 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
     let opened = args.recording.open(args.output.wants(Format::Json))?;
-    let Opened { loaded, settings, envoy } = &opened;
-    let prepared = Prepared::new(&loaded.recording, settings);
-    let steps = prepared.steps(&loaded.recording);
-    let run = prepared.run(&steps, settings);
-    let played = Played { recording: &loaded.recording, prepared: &prepared, steps: &steps, settings, run: &run };
-    let whole = replay(&played, envoy.clone(), inputs(&loaded.inputs), &loaded.problems, env!("CARGO_PKG_VERSION"));
+    let (whole, loaded) = (opened.replay(), &opened.loaded);
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),
         _ => report::replay::text(&whole, width),

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::analysis::{Input, ProblemReport, Source, Tool, source};
 use super::bpf::Changes;
+use super::diff_recording::RecordingDiff;
 use super::owners::belongs;
 use crate::cost::envoy::{self, Settings};
 use crate::model::change::{At, ChangeKind, FieldChange, Slot};
@@ -35,6 +36,8 @@ pub struct Diff {
     pub proxies_added: Vec<String>,
     /// BPF maps, when both sides have bpftool's output.
     pub bpf: Option<Changes>,
+    /// Two recordings, when that is what the sides are.
+    pub recording: Option<RecordingDiff>,
     /// What could not be read.
     pub problems: Vec<ProblemReport>,
 }

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod check;
 mod code;
 pub mod diff;
+pub mod diff_recording;
 mod draining;
 pub mod fleet;
 mod graph;

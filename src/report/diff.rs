@@ -6,6 +6,7 @@ use super::text::{align_right, bold, table, trimmed};
 use super::words::{clean, count, fit};
 use crate::findings::bpf::Changes;
 use crate::findings::diff::{Diff, GroupDiff, KindDiff, Pair, ProxyDiff, ResourceDiff};
+use crate::findings::diff_recording::{FinalResource, RecordingDiff};
 use crate::model::size::size;
 
 /// Resources and fields listed per group without `--full`.
@@ -26,6 +27,9 @@ pub fn text(d: &Diff, width: usize, full: bool) -> String {
     }
     if let Some(maps) = &d.bpf {
         bpf(&mut out, maps, width);
+    }
+    if let Some(r) = &d.recording {
+        recording(&mut out, r, width, full);
     }
     if d.equal {
         let order: usize = d.proxies.iter().map(|p| p.resources.order_only.len()).sum();
@@ -143,6 +147,61 @@ fn resource(out: &mut String, mark: char, x: &ResourceDiff, width: usize, full: 
 
 fn value(text: &str, width: usize) -> String {
     if text.is_empty() { "\"\"".to_owned() } else { fit(text, (width / 3).max(20)) }
+}
+
+fn recording(out: &mut String, r: &RecordingDiff, width: usize, full: bool) {
+    let m = &r.memory;
+    line(out, "PEAK", m.peak);
+    line(out, "RESIDENT", m.peak_resident);
+    line(out, "END", m.end);
+    line(out, "SETTLED", m.settled);
+    if m.leaked.before + m.leaked.after > 0 {
+        line(out, "LEAKED", m.leaked);
+    }
+    if !r.equal && r.cause.before != r.cause.after {
+        let _ = writeln!(out, "RAISED BY {}\n       -> {}", fit(&r.cause.before, width), fit(&r.cause.after, width));
+    }
+    let differ: Vec<_> = r.counts.iter().filter(|c| full || c.count.delta() != 0).collect();
+    if !differ.is_empty() {
+        let mut t = table(&["DELTA", "WAS", "NOW", "WHAT"]);
+        align_right(&mut t, &[0, 1, 2]);
+        for c in differ {
+            let (before, after) = (c.count.before, c.count.after);
+            t.add_row([format!("{:+}", c.count.delta()), before.to_string(), after.to_string(), c.what.clone()]);
+        }
+        out.push_str(&trimmed(&t));
+    }
+    let f = &r.resources;
+    let _ = writeln!(
+        out,
+        "LEFT WITH +{} added, -{} removed, ~{} changed, {} reordered, {} unchanged",
+        f.added.len(),
+        f.removed.len(),
+        f.changed.len(),
+        f.reordered.len(),
+        f.unchanged
+    );
+    for (mark, list) in [('+', &f.added), ('-', &f.removed), ('~', &f.changed), ('%', &f.reordered)] {
+        let most = if full { list.len() } else { TOP };
+        for x in list.iter().take(most) {
+            final_resource(out, mark, x, width, full);
+        }
+        if list.len() > most {
+            let _ = writeln!(out, "{mark} [{}]", count((list.len() - most) as u64, "other", "others"));
+        }
+    }
+    out.push('\n');
+}
+
+fn final_resource(out: &mut String, mark: char, x: &FinalResource, width: usize, full: bool) {
+    let _ = writeln!(out, "{mark} {}/{}", x.xds, fit(&x.name, width.saturating_sub(10)));
+    let most = if full { x.fields.len() } else { TOP_FIELDS };
+    for f in x.fields.iter().take(most) {
+        let _ = writeln!(out, "    {}", fit(f, width.saturating_sub(4)));
+    }
+    if x.fields.len() > most {
+        let _ = writeln!(out, "    [{}]", count((x.fields.len() - most) as u64, "other", "others"));
+    }
 }
 
 fn bpf(out: &mut String, c: &Changes, width: usize) {

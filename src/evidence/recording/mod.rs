@@ -81,6 +81,15 @@ pub struct Loaded {
     pub texts: Vec<Option<Box<str>>>,
 }
 
+/// Whether a document is nothing but what one Envoy was sent.
+pub fn is_stream(document: &Document) -> bool {
+    let head = document.head();
+    matches!(
+        sniff(head, head.len() < HEAD_BYTES),
+        Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog | Kind::EnvoyLog | Kind::IstiodLog
+    )
+}
+
 /// Reads all sources of one Envoy's recording and merges them by time.
 ///
 /// Never fails as a whole: what cannot be trusted is a gap among the events and a problem. A recording without events
