@@ -945,9 +945,9 @@ fn arena_bytes(h: HostCounts, w: Weight) -> f64 {
 }
 
 /// Bytes of one maglev table: `bit_width(hosts)` bits per slot and 16 bytes per host, or (before 1.26) a shared pointer
-/// per slot.
+/// per slot. A single host needs none: against round robin, 1.40 takes 1.7 KB less for it, and 39.7 KB more for two.
 fn maglev_bytes(hosts: u32, table_size: Option<u64>, compact: bool) -> f64 {
-    if hosts == 0 {
+    if hosts <= 1 {
         return 0.0;
     }
     let slots = table_size.unwrap_or(65_537);
