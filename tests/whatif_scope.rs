@@ -192,6 +192,32 @@ fn knative_revisions() {
     assert_eq!(report["workloads"][0]["out"]["clusters"], json!(40));
 }
 
+/// Dumps of one proxy over time: one proxy, what each showed, and the price of a service between them.
+#[test]
+fn dumps_over_time() {
+    let bench = Bench::new();
+    for (folder, n) in [("monday", "20"), ("tuesday", "40"), ("wednesday", "80")] {
+        assert_eq!(bench.run(&["generate", "istio", "--services", n, "--out", folder]).code, 0);
+        std::fs::remove_file(bench.path(&format!("{folder}/kubernetes.json"))).unwrap();
+        std::fs::remove_file(bench.path(&format!("{folder}/recording.jsonl.gz"))).unwrap();
+    }
+    let (code, report, stderr) = scope(&bench, &["monday", "tuesday", "wednesday"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let rows = report["workloads"].as_array().unwrap();
+    assert_eq!((rows.len(), &rows[0]["replicas"]), (1, &json!(1)));
+    let growth = &report["growth"];
+    let series: Vec<u64> =
+        growth["series"].as_array().unwrap().iter().map(|m| m["services"].as_u64().unwrap()).collect();
+    // the services and the four that every cluster has
+    assert_eq!(series, [24, 44, 84]);
+    let slope = growth["series_bytes_per_service"].as_f64().unwrap();
+    let unit = growth["units"].as_array().unwrap().iter().find(|u| u["unit"] == "service").unwrap();
+    // the four have ten ports among them, so a service costs more in the newest dump than between the dumps
+    let allocated = unit["allocated_bytes"].as_f64().unwrap();
+    assert!(slope < allocated * 1.1 && slope > allocated * 0.7, "{slope} against {allocated}");
+    assert!(growth["shape"].as_str().unwrap().starts_with("linear over the dumps"), "{growth}");
+}
+
 #[test]
 fn an_export_without_the_needed_kinds_says_what_to_run() {
     let bench = Bench::new();

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::subjects::updated;
 use super::{Outcome, Subject, World};
 use crate::cost::Estimate;
 use crate::cost::envoy::generation::Pricer;
@@ -470,7 +471,6 @@ fn series(all: &[(Proxy, Vec<u32>)]) -> (Vec<Moment>, Option<u64>, Option<f64>) 
         .map(|p| {
             let hosts: BTreeSet<&str> =
                 p.clusters.iter().filter_map(|c| outbound_parts(&c.meta.name)).map(|(_, _, h)| h).collect();
-            let newest = p.clusters.iter().filter_map(|c| c.meta.last_updated).map(|t| t.0).max();
             let clusters = p.clusters.iter().filter(|c| outbound_parts(&c.meta.name).is_some()).count();
             let moment = Moment {
                 services: hosts.len() as u64,
@@ -478,7 +478,7 @@ fn series(all: &[(Proxy, Vec<u32>)]) -> (Vec<Moment>, Option<u64>, Option<f64>) 
                 allocated_bytes: price(p, &Settings::of(p)).allocated().bytes,
                 observed_bytes: p.memory.map(|m| m.allocated),
             };
-            (newest, moment)
+            (updated(p), moment)
         })
         .collect();
     moments.sort_by_key(|(t, m)| (*t, m.services));

@@ -48,7 +48,7 @@ pub(super) fn report(mesh: &Mesh<'_>) -> Option<Knative> {
             by_label.insert((s.namespace.clone(), r.clone()));
             services += 1;
             let ports = s.ports.iter().filter(|p| p.protocol != Protocol::Udp).count() as u64;
-            clusters += ports * (1 + s.subsets.len() as u64);
+            clusters += ports * (1 + mesh.subsets(s, &s.namespace).len() as u64);
         }
     }
     let objects: BTreeSet<(Name, Name)> =

@@ -129,6 +129,31 @@ fn envoy_of_image(image: &str) -> Option<Version> {
     Some(Version { minor: istio.minor + 8, ..istio })
 }
 
+/// The dumps, of one proxy over time the newest only.
+fn newest(all: &[(Proxy, Vec<u32>)]) -> Vec<&Proxy> {
+    let mut out: Vec<&Proxy> = Vec::new();
+    let mut place: BTreeMap<&Name, usize> = BTreeMap::new();
+    for (p, _) in all {
+        match place.get(&p.node.id) {
+            Some(&i) if !p.node.id.is_empty() => {
+                if updated(p) >= updated(out[i]) {
+                    out[i] = p;
+                }
+            }
+            _ => {
+                place.insert(&p.node.id, out.len());
+                out.push(p);
+            }
+        }
+    }
+    out
+}
+
+/// When the newest cluster of a dump came, in the unit of its timestamps.
+pub(super) fn updated(p: &Proxy) -> Option<i64> {
+    p.clusters.iter().filter_map(|c| c.meta.last_updated).map(|t| t.0).max()
+}
+
 /// All proxies, those with a dump first.
 pub(super) fn subjects<'a>(
     evidence: &Evidence<'a>,
@@ -140,7 +165,7 @@ pub(super) fn subjects<'a>(
 ) -> Vec<Subject<'a>> {
     let mut out: Vec<Subject<'a>> = Vec::new();
     let mut taken: BTreeMap<(Name, Name), usize> = BTreeMap::new();
-    for (proxy, _) in evidence.proxies {
+    for proxy in newest(evidence.proxies) {
         let pod = cluster.and_then(|k| pod_of(k, &proxy.node.id));
         let workload = pod.and_then(|p| {
             all.iter()

@@ -87,8 +87,6 @@ pub struct Service {
     pub resolution: Resolution,
     /// Namespaces it is exported to, `*`, `.`, `~` among them.
     pub export_to: Vec<Name>,
-    /// Subsets of its DestinationRules.
-    pub subsets: Vec<Name>,
     /// Addresses of its endpoints, of a headless service.
     pub addresses: Vec<Name>,
     /// The Knative revision it belongs to.
@@ -108,6 +106,16 @@ pub struct Mesh<'a> {
     pub unwatched: u32,
     /// The first service of each host.
     by_host: HashMap<Name, usize>,
+    /// DestinationRules by host.
+    rules: BTreeMap<Name, Vec<Rule>>,
+}
+
+/// What a DestinationRule adds to a host.
+#[derive(Debug, Clone)]
+struct Rule {
+    namespace: Name,
+    export_to: Vec<Name>,
+    subsets: Vec<Name>,
 }
 
 fn exported(meta: &Meta, default: &[Name]) -> Vec<Name> {
@@ -201,7 +209,6 @@ impl<'a> Mesh<'a> {
                     Resolution::Endpoints
                 },
                 export_to: exported(&s.meta, default),
-                subsets: Vec::new(),
                 addresses: if s.headless() { sets.iter().flat_map(|e| e.ready.clone()).collect() } else { Vec::new() },
                 revision: label(&s.meta.labels, "serving.knative.dev/revision").cloned(),
             });
@@ -230,29 +237,40 @@ impl<'a> Mesh<'a> {
                         _ => Resolution::Headless,
                     },
                     export_to: exported(&e.meta, default),
-                    subsets: Vec::new(),
                     addresses: Vec::new(),
                     revision: None,
                 });
             }
         }
-        let subsets = subsets_of(cluster);
-        for s in &mut services {
-            s.subsets = subsets.get(&s.host).cloned().unwrap_or_default();
-        }
         services.sort_by(|a, b| (&a.host, &a.namespace).cmp(&(&b.host, &b.namespace)));
         services.dedup_by(|a, b| a.host == b.host && a.namespace == b.namespace);
-        Self { cluster, root, unwatched, by_host: index(&services), services }
+        Self { cluster, root, unwatched, by_host: index(&services), rules: rules_of(cluster), services }
     }
 
     /// The same mesh with other services.
     pub fn with_services(&self, services: Vec<Service>) -> Self {
-        Self { cluster: self.cluster, root: self.root.clone(), unwatched: 0, by_host: index(&services), services }
+        Self { by_host: index(&services), services, ..self.clone() }
     }
 
     /// The first service of a host.
     pub fn host(&self, host: &str) -> Option<&Service> {
         self.by_host.get(host).map(|i| &self.services[*i])
+    }
+
+    /// Subsets of a service for clients of a namespace. DestinationRules of the client's namespace go before those of
+    /// the service's, and those before the root namespace's; of one namespace all that the client may see are merged
+    /// (Istio 1.20, `PushContext.destinationRule`).
+    pub fn subsets(&self, service: &Service, client: &str) -> Vec<&Name> {
+        let Some(rules) = self.rules.get(&service.host) else { return Vec::new() };
+        let seen = |namespace: &str| -> Vec<&Rule> {
+            let of = rules.iter().filter(|r| &*r.namespace == namespace);
+            of.filter(|r| visible(&r.export_to, namespace, client)).collect()
+        };
+        let nearest = [client, &*service.namespace, &*self.root].into_iter().map(seen).find(|all| !all.is_empty());
+        let mut out: Vec<&Name> = nearest.into_iter().flatten().flat_map(|r| &r.subsets).collect();
+        out.sort();
+        out.dedup();
+        out
     }
 
     /// The Sidecar that applies to a workload: one of its namespace that selects it, else the namespace's default, else
@@ -398,13 +416,13 @@ fn ready(sets: &[&crate::model::kubernetes::Endpoints], port: &str) -> u32 {
     sets.iter().filter(|e| has(e)).map(|e| e.ready.len() as u32).sum()
 }
 
-fn subsets_of(k: &Kubernetes) -> BTreeMap<Name, Vec<Name>> {
-    let mut out: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+fn rules_of(k: &Kubernetes) -> BTreeMap<Name, Vec<Rule>> {
+    let default = k.mesh_configs.first().map_or(&[][..], |c| &c.default_destination_rule_export_to);
+    let mut out: BTreeMap<Name, Vec<Rule>> = BTreeMap::new();
     for d in &k.destination_rules {
-        let all = out.entry(full(&d.host, &d.meta.namespace).into()).or_default();
-        all.extend(d.subsets.iter().cloned());
-        all.sort();
-        all.dedup();
+        let host = full(&d.host, &d.meta.namespace).into();
+        let (namespace, export_to) = (d.meta.namespace.clone(), exported(&d.meta, default));
+        out.entry(host).or_default().push(Rule { namespace, export_to, subsets: d.subsets.clone() });
     }
     out
 }

@@ -5,3 +5,6 @@ pub mod mesh;
 pub mod trim;
 pub mod view;
 pub mod workloads;
+
+#[cfg(test)]
+mod tests;

@@ -85,10 +85,11 @@ pub fn view(mesh: &Mesh<'_>, namespace: &str, seen: &BTreeMap<usize, Option<u16>
     let mut out = View { gateway: role != ProxyRole::Sidecar, ..View::default() };
     for (i, only) in seen {
         let s = &mesh.services[*i];
+        let subsets = mesh.subsets(s, namespace);
         let wanted = |number: u16| only.is_none_or(|p| p == number);
         for p in s.ports.iter().filter(|p| p.protocol != Protocol::Udp && wanted(p.number)) {
             let name = cluster_name(p.number, "", &s.host);
-            for subset in std::iter::once("").chain(s.subsets.iter().map(|n| &**n)) {
+            for subset in std::iter::once("").chain(subsets.iter().map(|n| &***n)) {
                 out.clusters.push(ClusterView {
                     name: cluster_name(p.number, subset, &s.host),
                     namespace: s.namespace.clone(),
