@@ -291,7 +291,7 @@ fn read_dump(d: &Document, input: InputId, content: Content<'_>, limits: config_
         return (dumps, problems);
     }
     match content {
-        Content::Slice(bytes) => config_dump::read_slice(label, input, bytes, limits),
+        Content::Slice(bytes) => config_dump::read_mapped(label, input, bytes, d.pages(), limits),
         Content::Stream(mut stream) => config_dump::read_stream(label, input, &mut *stream, limits),
     }
 }

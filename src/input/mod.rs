@@ -17,6 +17,7 @@
 mod archive;
 mod compress;
 pub mod pack;
+mod pages;
 mod stored;
 mod walk;
 
@@ -30,6 +31,7 @@ use sha2::{Digest, Sha256};
 use crate::model::problem::{Loss, Problem};
 
 use compress::BUFFER_BYTES;
+pub use pages::Pages;
 use stored::{Layers, Stored};
 pub use walk::{collect, find_upward, is_file};
 
@@ -351,6 +353,11 @@ impl Document {
     /// For a large member of a compressed archive, when the archive cannot be inflated again up to it.
     pub fn open(&self) -> io::Result<Content<'_>> {
         self.layers.open(self.max_inflated_bytes)
+    }
+
+    /// The pages of the content of [`Document::open`], where that is mapped.
+    pub fn pages(&self) -> Pages<'_> {
+        self.layers.pages()
     }
 
     /// Puts an error of this document's stream, or of [`Document::open`], into words.

@@ -7,7 +7,7 @@ use flate2::Crc;
 use memmap2::Mmap;
 
 use super::compress::{BUFFER_BYTES, Codec, Inflater, Limited, StepState, decode, read_up_to};
-use super::{Content, StreamError};
+use super::{Content, Pages, StreamError};
 
 /// Memory that several documents may share.
 #[derive(Debug)]
@@ -41,6 +41,13 @@ impl Blob {
             Store::Held(bytes) => bytes,
         };
         &all[self.start..self.end]
+    }
+
+    fn pages(&self) -> Pages<'_> {
+        match &*self.store {
+            Store::Mapped(map) => Pages::of(map, self.start),
+            Store::Held(_) => Pages::default(),
+        }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -110,6 +117,15 @@ impl Layers {
             Stored::Bytes(blob) if self.codecs.is_empty() => Some(blob.clone()),
             Stored::Zipped(member) if self.codecs.is_empty() && member.is_slice() => Some(member.data.clone()),
             _ => None,
+        }
+    }
+
+    /// The pages of the content, where it is a part of a mapped file.
+    pub(super) fn pages(&self) -> Pages<'_> {
+        match &self.stored {
+            Stored::Bytes(blob) if self.codecs.is_empty() => blob.pages(),
+            Stored::Zipped(member) if self.codecs.is_empty() && member.is_slice() => member.data.pages(),
+            _ => Pages::default(),
         }
     }
 

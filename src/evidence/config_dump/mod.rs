@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use cut::{Cutter, Piece, Remark};
 use resource::Resource;
 
-use crate::input::StreamError;
+use crate::input::{Pages, StreamError};
 use crate::model::envoy::{LARGE_RESOURCE_BYTES, Proxy, SectionVersions, Unknown};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
@@ -57,6 +57,9 @@ pub struct Dumps {
 const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of pieces in a batch of a mapped file.
 const BATCH_BYTES: usize = 512 << 10;
+
+/// Mapped bytes asked for at once.
+const AHEAD_BYTES: usize = 4 << 20;
 
 /// Batches waiting to be read before the cutting thread reads one itself, so that memory stays bounded.
 const MAX_IN_FLIGHT: usize = 8;
@@ -136,23 +139,46 @@ pub(crate) fn pieces(label: &str, bytes: &[u8], limits: Limits) -> (Vec<(Element
 
 /// Reads a config dump from memory. See [`read_stream`].
 pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> (Dumps, Vec<Problem>) {
+    read_mapped(label, input, bytes, Pages::default(), limits)
+}
+
+/// Reads a config dump from memory of which `pages` are mapped only while they are needed. See [`read_stream`].
+pub(crate) fn read_mapped(
+    label: &str,
+    input: InputId,
+    bytes: &[u8],
+    pages: Pages<'_>,
+    limits: Limits,
+) -> (Dumps, Vec<Problem>) {
     let mut cutter = Cutter::new(limits.max_resource_bytes);
     let work = Work::default();
     rayon::scope(|scope| {
         let mut sequence = 0;
-        let mut rest = bytes;
-        while !rest.is_empty() {
+        let (mut at, mut asked) = (0, 0);
+        while at < bytes.len() {
+            if asked < bytes.len().min(at + 2 * BATCH_BYTES) {
+                let until = bytes.len().min(at + AHEAD_BYTES);
+                pages.ahead(asked..until);
+                asked = until;
+            }
+            let rest = &bytes[at..];
             let mut pieces = Vec::new();
             let used = cutter.run(rest, true, BATCH_BYTES, &mut pieces);
-            if !pieces.is_empty() {
+            let read = at..at + used;
+            if pieces.is_empty() {
+                pages.done(read);
+            } else {
                 let work = &work;
-                dispatch(scope, work, move || work.push(sequence, read_batch(rest, &pieces, label, input, limits)));
+                dispatch(scope, work, move || {
+                    work.push(sequence, read_batch(rest, &pieces, label, input, limits));
+                    pages.done(read);
+                });
                 sequence += 1;
             }
             if used == 0 {
                 break;
             }
-            rest = &rest[used..];
+            at += used;
         }
         // a batch may be full at the very end: then the end has not been looked at
         cutter.run(&[], true, BATCH_BYTES, &mut Vec::new());

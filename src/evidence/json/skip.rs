@@ -73,24 +73,21 @@ impl Skip {
         }
         self.in_string = inside >> (BLOCK - 1) == 1;
         let (open, close) = self.brackets();
-        let (open, mut close) = (bits(block, open) & !inside, bits(block, close) & !inside);
-        if self.depth > u64::from(close.count_ones()) {
-            self.depth = self.depth + u64::from(open.count_ones()) - u64::from(close.count_ones());
-            return None;
-        }
-        // it may end here: at the first closing bracket before which as many were closed as opened
-        let before = self.depth;
-        let mut closed = 0;
-        while close != 0 {
-            let at = close.trailing_zeros();
-            closed += 1;
-            let opened = open & ((1 << at) - 1);
-            if before + u64::from(opened.count_ones()) == closed {
-                return Some(at as usize + 1);
+        let (open, close) = (bits(block, open), bits(block, close));
+        // few blocks have any, and few have more than two
+        let mut brackets = (open | close) & !inside;
+        while brackets != 0 {
+            let at = brackets.trailing_zeros();
+            if open >> at & 1 == 1 {
+                self.depth += 1;
+            } else {
+                self.depth -= 1;
+                if self.depth == 0 {
+                    return Some(at as usize + 1);
+                }
             }
-            close &= close - 1;
+            brackets &= brackets - 1;
         }
-        self.depth = before + u64::from(open.count_ones()) - closed;
         None
     }
 
