@@ -1,7 +1,7 @@
-//! The pages of a mapped file, asked for before they are read and let go afterwards.
+//! The pages of a mapped file, let go once they are read.
 //!
-//! A fault for every sixteen pages costs more than finding the resources in them, and a dump that stays mapped to its
-//! end counts as resident as a whole, which in a container with a limit is memory that somebody else needs.
+//! A dump that stays mapped to its end counts as resident as a whole, which in a container with a limit is memory that
+//! somebody else needs.
 
 use std::ops::Range;
 
@@ -20,32 +20,17 @@ impl<'a> Pages<'a> {
         Self { map: Some(map), start }
     }
 
-    /// Maps the pages of `range`, offsets into the content, in one call. That the system cannot (Linux before 5.14) only
-    /// costs time.
-    pub fn ahead(&self, range: Range<usize>) {
-        #[cfg(target_os = "linux")]
-        if let Some((map, at)) = self.within(&range) {
-            let _ = map.advise_range(memmap2::Advice::PopulateRead, at, range.len());
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = range;
-    }
-
-    /// Unmaps the pages of `range`. They stay in the page cache, and come back when they are read again.
+    /// Unmaps the pages of `range`, offsets into the content. They stay in the page cache, and come back when they are read again.
     pub fn done(&self, range: Range<usize>) {
         #[cfg(target_os = "linux")]
-        if let Some((map, at)) = self.within(&range) {
+        if let (Some(map), Some(at)) = (self.map, self.start.checked_add(range.start))
+            && at.checked_add(range.len()).is_some_and(|end| end <= map.len())
+        {
             #[expect(unsafe_code, reason = "the call is unsafe for maps that are written to")]
             // SAFETY: the map is read-only and of a file, so a page that is read again has the same bytes again.
             let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, at, range.len()) };
         }
         #[cfg(not(target_os = "linux"))]
         let _ = range;
-    }
-
-    #[cfg(target_os = "linux")]
-    fn within(&self, range: &Range<usize>) -> Option<(&'a Mmap, usize)> {
-        let at = self.start.checked_add(range.start)?;
-        self.map.filter(|m| !range.is_empty() && at + range.len() <= m.len()).map(|m| (m, at))
     }
 }

@@ -58,9 +58,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of pieces in a batch of a mapped file.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// Mapped bytes asked for at once.
-const AHEAD_BYTES: usize = 4 << 20;
-
 /// Batches waiting to be read before the cutting thread reads one itself, so that memory stays bounded.
 const MAX_IN_FLIGHT: usize = 8;
 
@@ -142,7 +139,7 @@ pub fn read_slice(label: &str, input: InputId, bytes: &[u8], limits: Limits) -> 
     read_mapped(label, input, bytes, Pages::default(), limits)
 }
 
-/// Reads a config dump from memory of which `pages` are mapped only while they are needed. See [`read_stream`].
+/// Reads a config dump from memory whose `pages` are let go once they are read. See [`read_stream`].
 pub(crate) fn read_mapped(
     label: &str,
     input: InputId,
@@ -154,13 +151,8 @@ pub(crate) fn read_mapped(
     let work = Work::default();
     rayon::scope(|scope| {
         let mut sequence = 0;
-        let (mut at, mut asked) = (0, 0);
+        let mut at = 0;
         while at < bytes.len() {
-            if asked < bytes.len().min(at + 2 * BATCH_BYTES) {
-                let until = bytes.len().min(at + AHEAD_BYTES);
-                pages.ahead(asked..until);
-                asked = until;
-            }
             let rest = &bytes[at..];
             let mut pieces = Vec::new();
             let used = cutter.run(rest, true, BATCH_BYTES, &mut pieces);
