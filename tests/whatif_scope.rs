@@ -295,3 +295,69 @@ fn the_rules_give_what_istio_sent() {
         assert_eq!((&row["compared"], &row["differences"]), (&json!(true), &json!([])), "{row}");
     }
 }
+
+/// What `whatif scope` finds, one snapshot per code.
+#[test]
+fn every_code_has_a_snapshot() {
+    let calls = json!({"apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService",
+        "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"hosts": ["cart"], "http": [{"route": [{"destination": {"host": "a.other.svc.cluster.local"}}]}]}});
+    let mut routed = mesh();
+    routed.push(calls);
+    let mut revisions = knative(5);
+    revisions.push(pod("shop", "cart"));
+    let files = [("mesh.json", list(mesh())), ("routed.json", list(routed)), ("revisions.json", list(revisions))];
+    let cases: [(&str, &[&str]); 5] = [
+        ("MD321", &["routed.json", "--scope", "own-namespace"]),
+        ("MD322", &["mesh.json"]),
+        ("MD323", &["revisions.json"]),
+        ("MD324", &["revisions.json", "--limit", "50M"]),
+        ("MD325", &["made"]),
+    ];
+    let bench = Bench::new();
+    for (name, text) in files {
+        bench.put(name, text);
+    }
+    assert_eq!(bench.run(&["generate", "bookinfo", "--sidecars", "--out", "made"]).code, 0);
+    let mut export: Value =
+        serde_json::from_str(&std::fs::read_to_string(bench.path("made/kubernetes.json")).unwrap()).unwrap();
+    export["items"].as_array_mut().unwrap().retain(|o| o["kind"] != "Service" || o["metadata"]["name"] != "ratings");
+    bench.put("made/kubernetes.json", export.to_string());
+    std::fs::remove_file(bench.path("made/recording.jsonl.gz")).unwrap();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for entry in meshdump::findings::scope::CODES {
+        let (code, args) = cases.iter().find(|(code, _)| *code == entry.code).expect("a case for every code");
+        let mut all = vec!["whatif", "scope"];
+        all.extend(*args);
+        let run = bench.run(&all);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{code}");
+        let at = run.stdout.find(&format!("\n{code} ")).unwrap_or_else(|| panic!("no {code} in\n{}", run.stdout));
+        let found = run.stdout[at + 1..].split("\n\n").next().unwrap();
+        let shown = format!("$ meshdump {}\n…\n{found}\n", all.join(" "));
+        settings.bind(|| insta::assert_snapshot!(format!("finding_{code}"), shown));
+    }
+}
+
+/// The maps of a node are on the bill, once for every node that pods run on.
+#[test]
+fn maps_of_the_nodes_are_on_the_bill() {
+    let bench = Bench::new();
+    let mut items = mesh();
+    for (i, item) in items.iter_mut().filter(|o| o["kind"] == "Pod").enumerate() {
+        item["spec"]["nodeName"] = format!("node-{i}").into();
+    }
+    bench.put("mesh.json", list(items));
+    let maps = r#"[{"id": 1, "type": "hash", "name": "services", "flags": 0, "bytes_key": 16, "bytes_value": 64, "max_entries": 65536, "bytes_memlock": 6553600, "frozen": 0}]"#;
+    bench.put("maps.json", maps);
+    let (code, report, stderr) = scope(&bench, &["mesh.json", "maps.json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let bpf = &report["bill"]["bpf"];
+    let (nodes, each) = (bpf["nodes"].as_u64().unwrap(), bpf["each_bytes"].as_u64().unwrap());
+    assert_eq!((nodes, bpf["total_bytes"].as_u64().unwrap()), (2, 2 * each));
+    assert!(each > 1 << 20, "{bpf}");
+    let (_, report, _) = scope(&bench, &["mesh.json"]);
+    assert_eq!(report["bill"]["bpf"], Value::Null);
+}

@@ -165,6 +165,7 @@ pub(super) fn run(args: &ScopeArgs) -> Result<Exit, Failure> {
     let evidence = Evidence {
         proxies: &loaded.proxies,
         cluster: loaded.kubernetes.as_ref(),
+        maps: &loaded.bpf,
         template: &template,
         inputs: inputs(&loaded.inputs),
         problems: &loaded.problems,

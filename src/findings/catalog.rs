@@ -205,6 +205,7 @@ pub const CATALOG: &[Entry] = &[
 pub fn all() -> impl Iterator<Item = &'static Entry> {
     let envoy = CATALOG.iter().filter(|e| e.code < "MD5");
     envoy
+        .chain(super::scope::CODES)
         .chain(super::bpf::CODES)
         .chain(CATALOG.iter().filter(|e| e.code >= "MD5" && e.code < "MD8"))
         .chain(super::replay::CODES)

@@ -3,6 +3,7 @@
 
 mod bill;
 mod compare;
+mod findings;
 mod growth;
 mod keep;
 mod knative;
@@ -19,6 +20,7 @@ use super::analysis::{Input, Tool, problem_report};
 use super::kubernetes::missing;
 use crate::cost::Estimate;
 use crate::cost::envoy::{Settings, Version, price};
+use crate::model::bpf::BpfListing;
 use crate::model::envoy::{Name, Proxy};
 use crate::model::kubernetes::{Kubernetes, ProxyRole, Sidecar};
 use crate::model::problem::Problem;
@@ -29,7 +31,8 @@ use crate::sim::scope::workloads::workloads;
 use keep::{Loss, broken, kept, with_changes};
 use subjects::{Key, Subject, role_of, subjects};
 
-pub use bill::{Bill, Fleet};
+pub use bill::{Bill, BpfBill, Fleet};
+pub use findings::CODES;
 pub use growth::{Growth, GrowthPoint, Moment, Range, Step, Unit, UnitCost};
 pub use knative::{Inactive, Knative};
 pub use value::{Break, Counts, Difference, Manifest, Out, ScopeReport, Shape, WorkloadRow};
@@ -99,6 +102,8 @@ pub struct Evidence<'a> {
     pub proxies: &'a [(Proxy, Vec<u32>)],
     /// The cluster.
     pub cluster: Option<&'a Kubernetes>,
+    /// BPF maps of a node.
+    pub maps: &'a [BpfListing],
     /// The shapes of a sidecar where no dump gives them.
     pub template: &'a Proxy,
     /// Inputs.
@@ -235,7 +240,7 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
             compared,
         });
     }
-    let bill = bill::bill(&rows, options);
+    let bill = bill::bill(&rows, evidence.maps, cluster, options);
     let growth = growth::growth(&results, &world, evidence.proxies);
     let manifests = sidecars::manifests(&results, &world);
     let cost_model = subjects.first().map(|s| price(world.template.idle(), &s.settings).model).unwrap_or_default();
@@ -255,7 +260,7 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
             if untold.len() > LISTED { format!(" [{} others]", untold.len() - LISTED) } else { String::new() }
         ));
     }
-    ScopeReport {
+    let mut report = ScopeReport {
         api_version: "meshdump/v1",
         kind: "whatif",
         subject: "scope",
@@ -268,10 +273,13 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
         growth,
         knative: mesh.and_then(knative::report),
         manifests,
+        findings: Vec::new(),
         missing: cluster.map(missing).unwrap_or_default(),
         notes,
         problems: evidence.problems.iter().map(problem_report).collect(),
-    }
+    };
+    report.findings = findings::findings(&report);
+    report
 }
 
 fn scenario(o: &Options) -> Option<String> {

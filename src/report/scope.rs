@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
+use super::bpf::finding;
 use super::text::{align_right, bold, problem_line, table, trimmed};
 use super::words::{clean, count, fit, wrap};
 use crate::cost::Estimate;
-use crate::findings::scope::{Bill, Break, Difference, Fleet, Growth, Knative, ScopeReport, UnitCost, WorkloadRow};
+use crate::findings::scope::{
+    Bill, BpfBill, Break, Difference, Fleet, Growth, Knative, ScopeReport, UnitCost, WorkloadRow,
+};
 use crate::model::size::size;
 
 /// Workloads, breaks and manifests listed.
@@ -24,6 +27,11 @@ pub fn scope(r: &ScopeReport, width: usize) -> String {
     }
     if let Some(k) = &r.knative {
         knative(&mut out, k, width);
+    }
+    if !r.findings.is_empty() {
+        out.push_str("FINDINGS\n");
+        r.findings.iter().for_each(|f| finding(&mut out, f, width));
+        out.push('\n');
     }
     manifests(&mut out, r, width);
     for m in &r.missing {
@@ -188,6 +196,15 @@ fn bill(out: &mut String, b: &Bill) {
     row("sidecars", &b.sidecars);
     row("gateways", &b.gateways);
     out.push_str(&trimmed(&t));
+    if let Some(BpfBill { nodes, each_bytes, total_bytes }) = b.bpf {
+        let _ = writeln!(
+            out,
+            "BPF maps {} on the node that was listed; {} on {} like it",
+            size(each_bytes),
+            size(total_bytes),
+            count(nodes, "node", "nodes")
+        );
+    }
     if let (Some(app), Some(percent)) = (b.app_bytes, b.adds_percent) {
         let _ = writeln!(
             out,

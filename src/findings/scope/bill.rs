@@ -1,10 +1,15 @@
 //! What the proxies of a mesh cost together.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Options, WorkloadRow};
 use crate::cost::Estimate;
+use crate::findings::bpf;
+use crate::model::bpf::BpfListing;
+use crate::model::kubernetes::Kubernetes;
 
 /// What the proxies of a mesh cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
@@ -13,10 +18,34 @@ pub struct Bill {
     pub sidecars: Fleet,
     /// Gateways and waypoints.
     pub gateways: Fleet,
+    /// BPF maps, when a node's were listed.
+    pub bpf: Option<BpfBill>,
     /// Memory of the applications without the mesh, when given.
     pub app_bytes: Option<u64>,
     /// What the sidecars add to it, in percent: it depends on the application, so it is no property of a mesh.
     pub adds_percent: Option<f64>,
+}
+
+/// BPF maps of the nodes: one was listed, the others are taken to be like it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BpfBill {
+    /// Nodes that the pods run on; 1 when the export does not tell.
+    pub nodes: u64,
+    /// Kernel memory of the maps of the node that was listed.
+    pub each_bytes: u64,
+    /// Of all nodes.
+    pub total_bytes: u64,
+}
+
+/// What the maps of a node come to on all of them.
+fn bpf_bill(maps: &[BpfListing], cluster: Option<&Kubernetes>) -> Option<BpfBill> {
+    if maps.is_empty() {
+        return None;
+    }
+    let each_bytes = bpf::report(maps, bpf::Options::default()).totals.real;
+    let pods = cluster.into_iter().flat_map(|k| &k.pods).filter(|p| !p.node.is_empty());
+    let nodes = pods.map(|p| &p.node).collect::<BTreeSet<_>>().len().max(1) as u64;
+    Some(BpfBill { nodes, each_bytes, total_bytes: each_bytes * nodes })
 }
 
 /// Proxies of one role.
@@ -36,7 +65,8 @@ pub struct Fleet {
     pub saved_bytes: u64,
 }
 
-pub(super) fn bill(rows: &[WorkloadRow], o: &Options) -> Bill {
+/// The bill of all workloads, and of the nodes.
+pub(super) fn bill(rows: &[WorkloadRow], maps: &[BpfListing], cluster: Option<&Kubernetes>, o: &Options) -> Bill {
     let fleet = |wanted: &dyn Fn(&WorkloadRow) -> bool| {
         let mut f = Fleet::default();
         for r in rows.iter().filter(|r| wanted(r)) {
@@ -59,6 +89,7 @@ pub(super) fn bill(rows: &[WorkloadRow], o: &Options) -> Bill {
     Bill {
         adds_percent: o.app_bytes.map(percent),
         app_bytes: o.app_bytes,
+        bpf: bpf_bill(maps, cluster),
         sidecars,
         gateways: fleet(&|r| r.role != "sidecar"),
     }

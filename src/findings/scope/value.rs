@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::bill::Bill;
 use super::{Growth, Knative};
 use crate::cost::Estimate;
+use crate::findings::Finding;
 use crate::findings::analysis::{Input, ProblemReport, Tool};
 use crate::findings::kubernetes::Missing;
 use crate::model::envoy::{Name, Proxy, State};
@@ -38,6 +39,8 @@ pub struct ScopeReport {
     pub knative: Option<Knative>,
     /// Objects that make it so, ready to apply.
     pub manifests: Vec<Manifest>,
+    /// What it comes to.
+    pub findings: Vec<Finding>,
     /// What the evidence lacks.
     pub missing: Vec<Missing>,
     /// What the figures rest on.
