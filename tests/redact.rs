@@ -525,6 +525,27 @@ fn one_name_is_one_name_everywhere() {
     assert!(read("r/config_dump.json").contains(&format!("\"name\":\"{pseudonym}\"")));
 }
 
+/// The replay of a redacted recording is that of the recording, in either form.
+#[test]
+fn a_redacted_recording_replays_the_same() {
+    let bench = Bench::new();
+    bench.run(&["generate", "contour", "--ingresses", "8", "--tls", "--out", "made"]);
+    bench.run(&["convert", "made/recording.jsonl.gz", "--out", "native.jsonl.gz"]);
+    for (i, input) in ["made/recording.jsonl.gz", "native.jsonl.gz"].into_iter().enumerate() {
+        let out = format!("redacted-{i}.jsonl.gz");
+        let run = bench.run(&["redact", input, "--out", &out, "-o", "json"]);
+        let report = run.ends(0, "").json();
+        assert_eq!(report["identical"], true);
+        assert!(report["numbers"].as_u64() > Some(50) && report["names"].as_u64() > Some(50), "{report}");
+        let figures = |path: &str| {
+            let run = bench.run(&["replay", path, "-o", "json"]).json();
+            assert!(run["runs"][0]["pushes"].as_array().is_some_and(|p| p.len() > 10), "{path}");
+            [run["runs"][0]["timeline"].clone(), run["runs"][0]["counters"].clone()]
+        };
+        assert_eq!(figures(input), figures(&out), "{input}");
+    }
+}
+
 #[test]
 fn what_cannot_be_redacted_is_refused() {
     let bench = Bench::new();

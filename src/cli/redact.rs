@@ -1,12 +1,16 @@
 //! `meshdump redact`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::analyze::{self, ReadArgs, nothing, say, version};
 use super::output::{self, OutputArgs};
+use super::replay::Opened;
 use super::{Exit, Failure};
+use crate::evidence::load::Loaded;
+use crate::evidence::recording;
 use crate::evidence::redact::{KeySource, Redactor};
 use crate::findings::analysis::{Options, Tool};
 use crate::findings::numbers::{differences, numbers};
@@ -80,15 +84,10 @@ pub(super) fn run(args: &RedactArgs) -> Result<Exit, Failure> {
     let left_out: Vec<LeftOut> =
         done.left_out.into_iter().map(|(path, why)| LeftOut { path, why: why.to_owned() }).collect();
     // what was left out takes no part in the comparison
-    let before = if left_out.is_empty() {
-        loaded
-    } else {
-        let rest: Vec<Document> = documents.into_iter().filter(|d| Redactor::accepts(d).is_ok()).collect();
-        args.read.load_documents(&rest, &args.output)
-    };
-    let (_, after) = args.read.load(std::slice::from_ref(&args.out), &args.output);
-    let options = Options { all: true, ..Options::default() };
-    let (before, after) = (numbers(&analyze::report(before, &options)), numbers(&analyze::report(after, &options)));
+    let rest: Vec<Document> = documents.into_iter().filter(|d| Redactor::accepts(d).is_ok()).collect();
+    let before = if left_out.is_empty() { loaded } else { args.read.load_documents(&rest, &args.output) };
+    let (written, after) = args.read.load(std::slice::from_ref(&args.out), &args.output);
+    let (before, after) = (all_numbers(rest, before), all_numbers(written, after));
     let value = Redaction {
         api_version: "meshdump/v1",
         kind: "redact",
@@ -116,6 +115,15 @@ pub(super) fn run(args: &RedactArgs) -> Result<Exit, Failure> {
         output::Format::Json => report::json::render(&value),
     })?;
     Ok(if value.identical { Exit::Ok } else { Exit::Gate })
+}
+
+/// The numbers of an analysis; of a recording in JSON those of its replay, since what is left of a log replays to nothing.
+fn all_numbers(documents: Vec<Document>, loaded: Loaded) -> BTreeMap<String, u64> {
+    let recorded = loaded.proxies.is_empty() && documents.iter().any(recording::is_json);
+    match Opened::of(if recorded { documents } else { Vec::new() }, false) {
+        Ok(opened) => numbers(&opened.replay()),
+        Err(_) => numbers(&analyze::report(loaded, &Options { all: true, ..Options::default() })),
+    }
 }
 
 /// Writes the documents in the container they came in.

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
-
-use super::analysis::Analysis;
 
 /// Strings that are no names: they count as numbers do.
 const WORDS: [&str; 9] = ["kind", "code", "severity", "state", "loss", "envoy_version", "type", "source", "direction"];
@@ -13,10 +12,10 @@ const LEFT_OUT: [&str; 5] = ["inputs", "tool", "sha256", "problems", "path"];
 
 /// Each number of the report with the number of times it occurs, by path. Elements of a list are told apart by their
 /// numbers alone, since names decide their order where numbers do not.
-pub fn numbers(analysis: &Analysis) -> BTreeMap<String, u64> {
+pub fn numbers(report: &impl Serialize) -> BTreeMap<String, u64> {
     let mut out = BTreeMap::new();
     // the report holds strings, integers and lists only, so this cannot fail
-    let value = serde_json::to_value(analysis).unwrap_or_default();
+    let value = serde_json::to_value(report).unwrap_or_default();
     let Value::Object(map) = value else { return out };
     for (key, v) in map.iter().filter(|(k, _)| !LEFT_OUT.contains(&k.as_str())) {
         match v {

@@ -83,11 +83,16 @@ pub struct Loaded {
 
 /// Whether a document is nothing but what one Envoy was sent.
 pub fn is_stream(document: &Document) -> bool {
-    let head = document.head();
-    matches!(
-        sniff(head, head.len() < HEAD_BYTES),
-        Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog | Kind::EnvoyLog | Kind::IstiodLog
-    )
+    matches!(kind_of(document), Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog | Kind::EnvoyLog | Kind::IstiodLog)
+}
+
+/// Whether a document is a recording that holds the bodies as JSON.
+pub fn is_json(document: &Document) -> bool {
+    kind_of(document) == Kind::XdsRecording
+}
+
+fn kind_of(document: &Document) -> Kind {
+    sniff(document.head(), document.head().len() < HEAD_BYTES)
 }
 
 /// Reads all sources of one Envoy's recording and merges them by time.
@@ -100,7 +105,7 @@ pub fn read(documents: &[Document], options: &Options<'_>) -> Loaded {
     let mut inputs: Vec<Recognised> = Vec::new();
     let mut dumps = Vec::new();
     for (i, d) in documents.iter().enumerate() {
-        let kind = sniff(d.head(), d.head().len() < HEAD_BYTES);
+        let kind = kind_of(d);
         let input = InputId(i as u32);
         let before = timeline.problems.len();
         let (mut label, mut note) = (kind.label(), None);

@@ -35,6 +35,8 @@ enum Treatment {
     Hex,
     Regex,
     Keep,
+    /// The hash by which a recording names a body; else anything.
+    Hash,
     Fill(Class, bool),
 }
 
@@ -216,13 +218,19 @@ impl Paths {
                 },
             };
         }
+        match path {
+            // a line of a recording in our own form
+            ["h"] | ["add", _] => return Treatment::Hash,
+            ["k" | "mode" | "transport" | "how" | "phase" | "reason"] => return Treatment::Word,
+            _ => {}
+        }
         match secrets::class(path) {
             Some(class) => Treatment::Fill(class, base64),
             // a body that nobody could decode, and the output of a `config_yaml` flag
             None if matches!(key, "pb" | "raw" | "configyaml") => Treatment::Fill(Class::Inline, base64),
             None if matches!(key, "regex" | "regexmatch" | "saferegexmatch") => Treatment::Regex,
             // a key of the user's, in a place that no other rule knows: what stands there may be anything
-            None if !known_key(key) && !matches!(path, [.., "add", _]) => Treatment::Fill(Class::Configuration, false),
+            None if !known_key(key) => Treatment::Fill(Class::Configuration, false),
             None => Treatment::Names,
         }
     }
@@ -434,6 +442,11 @@ impl<'a> Rewriter<'a> {
         }
         let (mut text, units) = decoded(raw);
         let shown = std::str::from_utf8(&text).unwrap_or("");
+        let treatment = match treatment {
+            Treatment::Hash if raw.len() == 16 && raw.iter().all(u8::is_ascii_hexdigit) => return raw.to_vec(),
+            Treatment::Hash => Treatment::Fill(Class::Configuration, false),
+            other => other,
+        };
         match treatment {
             Treatment::Keep => {
                 if secrets::suspect(shown) {
@@ -451,7 +464,7 @@ impl<'a> Rewriter<'a> {
             Treatment::Word if is_word(shown) => return raw.to_vec(),
             Treatment::Hex if text.len() == 4 && text.starts_with(b"0x") => self.names.hex(&mut text[2..]),
             Treatment::Names if api::is_enum_word(shown) || is_extension(shown) => return raw.to_vec(),
-            Treatment::Names | Treatment::Regex | Treatment::Word | Treatment::Hex => {
+            Treatment::Names | Treatment::Regex | Treatment::Word | Treatment::Hex | Treatment::Hash => {
                 if secrets::suspect(shown) {
                     self.report.inside += 1;
                     scrub(self.names, &mut text);
