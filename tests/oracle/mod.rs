@@ -30,6 +30,23 @@ pub(crate) struct Response {
 /// What is sent in one second.
 pub(crate) type Second = Vec<Response>;
 
+fn name(resource: &Value) -> String {
+    resource["name"].as_str().or(resource["cluster_name"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// A response as a line of a recording.
+fn line(delta: bool, t: f64, version: &str, nonce: &str, response: &Response) -> Value {
+    let Response { kind, resources, removed } = response;
+    if delta {
+        let resources: Vec<Value> =
+            resources.iter().map(|r| json!({"name": name(r), "version": version, "resource": r})).collect();
+        json!({"t": t, "type_url": kind, "system_version_info": version, "nonce": nonce, "resources": resources,
+               "removed_resources": removed})
+    } else {
+        json!({"t": t, "type_url": kind, "version_info": version, "nonce": nonce, "resources": resources})
+    }
+}
+
 pub(crate) struct Stream {
     pub(crate) name: String,
     pub(crate) delta: bool,
@@ -39,6 +56,25 @@ pub(crate) struct Stream {
 
 /// Versions of a listener as `/config_dump` shows them: active, warming, draining; and whether it is in error.
 type View = ([Option<String>; 3], bool);
+
+impl Stream {
+    /// As a recording that nobody played: every response `times` times.
+    pub(crate) fn recording(&self, times: u32) -> Vec<String> {
+        let mut version = 0;
+        let mut out = Vec::new();
+        for (second, responses) in self.seconds.iter().enumerate() {
+            for (i, response) in responses.iter().enumerate() {
+                for again in 0..times {
+                    version += 1;
+                    let t = second as f64 + f64::from(i as u32 * times + again) / 1000.0;
+                    let number = version.to_string();
+                    out.push(line(self.delta, t, &number, &number, response).to_string() + "\n");
+                }
+            }
+        }
+        out
+    }
+}
 
 /// What Envoy showed at one moment.
 struct Sample {
@@ -129,25 +165,17 @@ pub(crate) fn feed(binary: &Path, stream: &Stream) -> Observed {
             let number = version.to_string();
             let asked = |seen: &[lab::Seen]| seen.iter().any(|s| s.type_url == response.kind);
             ads.wait(&format!("a subscription to {}", response.kind), WAIT, asked).unwrap();
-            let name = |r: &Value| r["name"].as_str().or(r["cluster_name"].as_str()).unwrap_or_default().to_owned();
             let t = begin.elapsed().as_secs_f64();
-            let (nonce, line) = if stream.delta {
+            let nonce = if stream.delta {
                 let names: Vec<String> = response.resources.iter().map(name).collect();
                 let list: Vec<(&str, &str, &Value)> =
                     names.iter().zip(&response.resources).map(|(n, r)| (n.as_str(), number.as_str(), r)).collect();
                 let removed: Vec<&str> = response.removed.iter().map(String::as_str).collect();
-                let nonce = ads.send_delta(response.kind, &number, "", &list, &removed).unwrap();
-                let resources: Vec<Value> =
-                    list.iter().map(|(n, v, r)| json!({"name": n, "version": v, "resource": r})).collect();
-                let line = json!({"t": t, "type_url": response.kind, "system_version_info": number, "nonce": nonce,
-                                  "resources": resources, "removed_resources": removed});
-                (nonce, line)
+                ads.send_delta(response.kind, &number, "", &list, &removed).unwrap()
             } else {
-                let nonce = ads.send(response.kind, &number, "", &response.resources).unwrap();
-                let line = json!({"t": t, "type_url": response.kind, "version_info": number, "nonce": nonce,
-                                  "resources": response.resources});
-                (nonce, line)
+                ads.send(response.kind, &number, "", &response.resources).unwrap()
             };
+            let line = line(stream.delta, t, &number, &nonce, response);
             out.recording.push_str(&line.to_string());
             out.recording.push('\n');
             nonces.push(nonce.clone());

@@ -10,7 +10,7 @@ use meshdump::lab::shapes::{
 use meshdump::lab::types;
 use serde_json::{Value, json};
 
-use super::{Response, Second, Stream};
+use super::{Response, Second, Stream, name};
 
 /// SplitMix64.
 struct Dice(u64);
@@ -128,10 +128,6 @@ const TABLES: usize = 4;
 const SECRETS: usize = 5;
 /// Ends between two readings, so that none is ambiguous.
 const TIMEOUT: &str = "1.7s";
-
-fn name(resource: &Value) -> String {
-    resource["name"].as_str().or(resource["cluster_name"].as_str()).unwrap_or_default().to_owned()
-}
 
 impl World {
     fn new(seed: u64) -> (Self, usize, u64) {

@@ -39,6 +39,10 @@ fn rds_chain(i: usize, routes: &str) -> Value {
     )
 }
 
+fn hcm_chain(routes: &str) -> Value {
+    json!({"filters": [hcm("ingress", rds(routes), vec![], json!({}))]})
+}
+
 fn tls_chain(i: usize, certificate: Value, routes: &str) -> Value {
     let socket = downstream_tls(json!({"tls_certificates": [certificate]}), json!({}));
     with(rds_chain(i, routes), json!({"transport_socket": socket}))
@@ -100,6 +104,16 @@ pub(crate) fn streams() -> Vec<Stream> {
         }
         all.push(sotw(name, 6, seconds));
     }
+
+    // the same without TLS: the listener never changes
+    let plain = (1..=8)
+        .map(|n| {
+            let mut second = lds(vec![listener("ingress_http", vec![hcm_chain("ingress")])]);
+            second.push(push(types::ROUTE, vec![routes("ingress", n * 10, 0)]));
+            second
+        })
+        .collect();
+    all.push(sotw("contour blocks, plain", 6, plain));
 
     let growing =
         (1..=10).map(|n| lds(vec![listener("edge", (0..n * 4).map(|i| inline_chain(i, 5)).collect())])).collect();

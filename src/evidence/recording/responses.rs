@@ -492,8 +492,8 @@ impl<'a> Joiner<'a> {
             self.problem(Problem { line: Some(line), ..p });
         }
         if self.foreign > 0 {
-            let what =
-                format!("{} documents are neither responses nor requests of xDS; they were skipped", self.foreign);
+            let documents = many(u64::from(self.foreign), "document is", "documents are");
+            let what = format!("{documents} neither a response nor a request of xDS: skipped");
             self.problem(Problem::new(&*label, Loss::Nothing, what));
         }
         if self.text_lines > 0 {

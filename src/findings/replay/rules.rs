@@ -223,13 +223,18 @@ fn disagree(run: &RunReport) -> Option<Finding> {
     if off.is_empty() {
         return None;
     }
+    let samples = |o: &super::Observation| count(o.samples, "sample", "samples");
     let evidence = off
         .iter()
         .map(|o| match o.median_error {
-            Some(e) => text(format!("{}: off by {:.1} % in the median of {} samples", o.metric, e * 100.0, o.samples)),
+            Some(e) => text(format!("{}: off by {:.1} % in the median of {}", o.metric, e * 100.0, samples(o))),
             None => text(format!(
-                "{}: equal in {} of {} samples, off by {} at t={}",
-                o.metric, o.equal, o.samples, o.worst, o.worst_t
+                "{}: equal in {} of {}, off by {} at t={}",
+                o.metric,
+                o.equal,
+                samples(o),
+                o.worst,
+                o.worst_t
             )),
         })
         .collect();
