@@ -185,6 +185,8 @@ fn osm_shuffles_only_when_asked() {
         let run =
             bench.run(&["replay", "made/recording.jsonl.gz", "--server-info", "made/server_info.json", "-o", "json"]);
         assert_eq!((run.code, &*run.stderr), (0, ""));
+        let export = bench.run(&["analyze", "made/kubernetes.json", "-o", "json"]).json()["kubernetes"].clone();
+        assert_eq!((&export["sidecar_pods"], &export["gateway_pods"]), (&json!(5), &json!(0)));
         let report = run.json();
         let replayed = &report["runs"][0];
         let of_lds = |p: &&Value| p["xds"] == "LDS";

@@ -123,7 +123,12 @@ impl Osm {
             objects.push(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}}));
             objects.push(service(&name, 80, &name));
             let ip = format!("10.244.{}.{}", i / 250, i % 250 + 1);
-            objects.extend(workload("default", &name, &name, &ip, &["app", "envoy"]));
+            let mut all = workload("default", &name, &name, &ip, &["app", "envoy"]);
+            for pod in all.iter_mut().filter(|o| o["kind"] == "Pod") {
+                // what OSM's injector marks its pods with
+                pod["metadata"]["labels"]["osm-proxy-uuid"] = format!("00000000-0000-4000-8000-{i:012}").into();
+            }
+            objects.extend(all);
         }
         kubernetes_list(folder, &objects)
     }
