@@ -32,6 +32,9 @@ pub(super) struct CalibrateArgs {
     /// Run the validation workloads instead of the design of experiments
     #[arg(long)]
     validate: bool,
+    /// Run these random workloads instead of the design of experiments, by seed: FROM..TO
+    #[arg(long, value_name = "SEEDS", value_parser = seeds, conflicts_with = "validate")]
+    random: Option<std::ops::Range<u64>>,
     /// Write the accuracy document here, from the validation runs of every measured release in the folder of --keep
     #[arg(long, value_name = "FILE", requires = "keep")]
     accuracy: Option<PathBuf>,
@@ -125,7 +128,9 @@ pub(super) fn run(args: &CalibrateArgs) -> Result<Exit, Failure> {
 }
 
 fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
-    let all = if args.validate {
+    let all = if let Some(seeds) = &args.random {
+        seeds.clone().map(lab::random::workload).collect()
+    } else if args.validate {
         let pairs = lab::pairs::pairs().into_iter().flat_map(|(_, before, after)| [before, after]);
         lab::mixes::workloads().into_iter().chain(pairs).collect()
     } else {
@@ -167,6 +172,12 @@ fn measure(args: &CalibrateArgs, version: &str) -> Result<(), Failure> {
         note(&format!("{failed} of {total} runs failed"));
     }
     Ok(())
+}
+
+/// `FROM..TO`, the end not included.
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let parsed = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    parsed.ok_or_else(|| "expected FROM..TO, such as 0..20".to_owned())
 }
 
 fn folder_name(name: &str) -> String {

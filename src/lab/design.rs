@@ -12,7 +12,7 @@ mod whole;
 use serde_json::{Value, json};
 
 use extensions::*;
-pub use extensions::{access_loggers, http_filters, network_rbac, rbac};
+pub use extensions::{access_loggers, http_filters, jwt, network_rbac, rbac};
 pub use routes::{istio_retries, istio_vhost};
 
 use super::Workload;
@@ -190,6 +190,10 @@ pub fn experiments() -> Vec<Workload> {
     whole::first_uses(&mut d);
     whole::shapes(&mut d);
     whole::subscriptions(&mut d);
+    whole::transports(&mut d);
+    whole::hosts_by_transport(&mut d);
+    whole::health_checks(&mut d);
+    d.0.extend(super::random::TRAINING.step_by(2).map(super::random::workload));
     d.0
 }
 

@@ -107,6 +107,7 @@ pub fn families(runs: &[Run]) -> BTreeMap<String, Vec<String>> {
     family("cluster.subset", "cluster/lb=subset workers=1", eds, service, "cluster.", &[]);
     family("cluster.tls", "cluster/tls=plain", eds, service, "cluster.", &[]);
     family("cluster.eager", "stats/deferred=stats", None, service, "cluster.", &["update_", "assignment_"]);
+    family("vhost", "route/route=stat_prefix", None, "vhost-0007.route.route_7", " vhost.", &[]);
     family("tcp", "listener/tcp own prefix", None, service, "tcp.", &[]);
     family("listener", "listener/tcp unbound workers=1", None, "240.0.0.8_80", "listener.", &[".worker_"]);
     family("listener.worker", "listener/tcp unbound workers=1", None, "240.0.0.8_80.worker_0", "listener.", &[]);

@@ -478,7 +478,8 @@ fn istio_gateway(name: &str, hosts: usize, workers: u32) -> Workload {
     w
 }
 
-fn contour(name: &str, ingresses: usize, workers: u32) -> Workload {
+/// Contour's two listeners with ingresses behind them.
+pub fn contour(name: &str, ingresses: usize, workers: u32) -> Workload {
     let mut w = Workload::new(name, workers);
     let pick = |labels: &[&str]| -> Vec<Value> {
         http_filters().into_iter().filter(|(l, _)| labels.contains(l)).map(|(_, f)| f).collect()

@@ -12,7 +12,9 @@ pub mod fit;
 pub mod mixes;
 pub mod pairs;
 pub mod proto;
+pub mod random;
 pub mod shapes;
+pub mod transport;
 mod workload;
 
 pub use ads::{Ads, Seen};

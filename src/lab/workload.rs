@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Ads, EnvoyProcess, LabError, Launch, Reading, bootstrap, types};
+use super::transport::{self, Transport};
+use super::{Ads, EnvoyProcess, LabError, Launch, Reading, types};
 
 /// Everything one Envoy is fed.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,8 @@ pub struct Workload {
     pub secrets: Vec<Value>,
     /// ECDS.
     pub extensions: Vec<Value>,
+    /// How all of it gets there.
+    pub transport: Transport,
 }
 
 /// One measured run.
@@ -53,38 +56,45 @@ impl Workload {
         Self { name: name.into(), workers, ..Self::default() }
     }
 
-    /// The bootstrap with the ADS server's port.
-    pub fn bootstrap(&self, ads_port: u16) -> Value {
-        let mut base = bootstrap(ads_port, false);
-        if let Some(extra) = &self.bootstrap {
-            merge(&mut base, extra);
-        }
-        base
-    }
-
     /// Feeds the workload to a fresh Envoy and measures it once it has settled.
     ///
     /// # Errors
     /// When Envoy does not start, rejects a resource, or does not settle within a minute.
     pub fn run(&self, binary: &Path) -> Result<Measurement, LabError> {
-        let ads = Ads::start()?;
-        for (type_url, resources) in [
-            (types::CLUSTER, &self.clusters),
-            (types::ENDPOINT, &self.endpoints),
-            (types::LISTENER, &self.listeners),
-            (types::ROUTE, &self.routes),
-            (types::SECRET, &self.secrets),
-            (types::EXTENSION, &self.extensions),
-        ] {
-            ads.set(type_url, resources)?;
+        let ads = self.transport.has_server().then(Ads::start).transpose()?;
+        let folder = std::env::temp_dir().join(format!("meshdump-lab-xds-{}", std::process::id()));
+        let io = |source| LabError::Io { what: format!("writing to {}", folder.display()), source };
+        if self.transport == Transport::Files {
+            std::fs::create_dir_all(&folder).map_err(io)?;
+        }
+        let mut fed = self.clone();
+        let mut bootstrap = transport::apply(&mut fed, ads.as_ref().map_or(0, Ads::port), &folder).map_err(io)?;
+        if let Some(extra) = &self.bootstrap {
+            merge(&mut bootstrap, extra);
+        }
+        if let Some(ads) = &ads {
+            for (type_url, resources) in [
+                (types::CLUSTER, &fed.clusters),
+                (types::ENDPOINT, &fed.endpoints),
+                (types::LISTENER, &fed.listeners),
+                (types::ROUTE, &fed.routes),
+                (types::SECRET, &fed.secrets),
+                (types::EXTENSION, &fed.extensions),
+            ] {
+                ads.set(type_url, resources)?;
+            }
         }
         let envoy = EnvoyProcess::start(&Launch {
             binary: binary.to_owned(),
             workers: self.workers,
-            bootstrap: self.bootstrap(ads.port()),
+            bootstrap,
             arguments: Vec::new(),
         })?;
-        envoy.settle(Some(&ads), Duration::from_secs(60))?;
+        let settled = envoy.settle(ads.as_ref(), Duration::from_secs(60));
+        if self.transport == Transport::Files {
+            std::fs::remove_dir_all(&folder).map_err(io)?;
+        }
+        settled?;
         let mut reading = envoy.read()?;
         let memory = envoy.get("/memory")?;
         let server_info = envoy.get("/server_info")?;

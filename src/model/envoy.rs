@@ -108,6 +108,29 @@ pub enum SecretRef {
     File,
 }
 
+/// Where a resource that is subscribed to comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub enum Source {
+    /// The shared ADS stream, or the bootstrap.
+    #[default]
+    Shared,
+    /// A stream of its own (`api_config_source`).
+    OwnStream,
+    /// A file (`path_config_source`, `path`).
+    File,
+}
+
+/// Active health checks by what they send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct HealthChecks {
+    /// All of them.
+    pub all: u32,
+    /// HTTP requests.
+    pub http: u32,
+    /// gRPC requests.
+    pub grpc: u32,
+}
+
 /// An upstream or downstream TLS context. Each one parses its own certificates and CA bundle; Envoy shares none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct TlsContext {
@@ -115,8 +138,8 @@ pub struct TlsContext {
     pub certificates: Vec<SecretRef>,
     /// CA bundles it validates with.
     pub validation: Vec<SecretRef>,
-    /// Its secrets come from an `api_config_source`: a stream for each secret, not the shared ADS stream.
-    pub own_sds_stream: bool,
+    /// Where its secrets come from.
+    pub secrets_source: Source,
     /// SANs it matches.
     pub san_matchers: u32,
     /// ALPN protocols.
@@ -165,6 +188,8 @@ pub struct HttpConnectionManager {
     pub http_filters: Vec<Arc<Extension>>,
     /// Access loggers.
     pub access_logs: Vec<Arc<Extension>>,
+    /// Where the routes come from, when over RDS.
+    pub routes_source: Source,
     /// Upgrade configurations.
     pub upgrades: u32,
     /// Tracing is configured.
@@ -297,6 +322,9 @@ pub struct VirtualHost {
     pub routes: RouteCounts,
     /// Names of the clusters its routes lead to, each once, in order of appearance.
     pub clusters: Vec<Name>,
+    /// What has stats of its own below `vhost.NAME.`: `vcluster.…` for virtual clusters, `route.…` for routes with a
+    /// `stat_prefix`.
+    pub stat_names: Vec<Name>,
     /// A route picks its cluster from a header or a plugin, so any cluster may be reached.
     pub dynamic_cluster: bool,
     /// The owner written into metadata by a control plane, if any.
@@ -375,6 +403,8 @@ pub struct HostCounts {
     pub distinct_metadata: u32,
     /// Bytes of addresses.
     pub address_bytes: u32,
+    /// Endpoints at 127.0.0.1: connections to them are answered at once.
+    pub loopback: u32,
 }
 
 /// A cluster in one of its states.
@@ -386,6 +416,8 @@ pub struct Cluster {
     pub discovery: Discovery,
     /// The name asked for over EDS when it is not the cluster's own.
     pub eds_service_name: Option<Name>,
+    /// Where its endpoints come from, when over EDS.
+    pub eds_source: Source,
     /// `alt_stat_name`, when given: its stats are kept under that name.
     pub alt_stat_name: Name,
     /// Policy.
@@ -397,7 +429,7 @@ pub struct Cluster {
     /// Entries of `transport_socket_matches`.
     pub transport_socket_matches: u32,
     /// Active health checks.
-    pub health_checks: u32,
+    pub health_checks: HealthChecks,
     /// Outlier detection.
     pub outlier_detection: bool,
     /// Circuit-breaker thresholds given.
@@ -514,8 +546,8 @@ pub struct StatsConfig {
 pub struct Bootstrap {
     /// Place and weight; the name is empty.
     pub meta: Meta,
-    /// Weight of the node's extension list and metadata alone, which every dump carries.
-    pub node_weight: Weight,
+    /// Weight of the node's metadata; the rest of the node is the list of the build's extensions.
+    pub node_metadata: Weight,
     /// Static clusters and listeners it defines.
     pub static_clusters: u32,
     /// Static listeners.
@@ -526,6 +558,12 @@ pub struct Bootstrap {
     pub stats: StatsConfig,
     /// `dynamic_resources.ads_config` and the like are present.
     pub uses_ads: bool,
+    /// It has an `ads_config`.
+    pub ads: bool,
+    /// Its ADS stream is incremental.
+    pub delta: bool,
+    /// Where its clusters and its listeners come from; nowhere when the bootstrap has all of them.
+    pub sources: [Option<Source>; 2],
     /// Overload manager, watchdog and the like.
     pub overload_manager: bool,
 }

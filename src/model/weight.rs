@@ -27,6 +27,8 @@ pub struct Weight {
     pub struct_values: u32,
     /// Regular expressions (`regex` fields): each one is compiled.
     pub regexes: u32,
+    /// Characters of regular expressions, a class counted as one.
+    pub regex_steps: u32,
 }
 
 impl Weight {
@@ -50,6 +52,7 @@ impl std::ops::Add for Weight {
             scalars: self.scalars.saturating_add(o.scalars),
             struct_values: self.struct_values.saturating_add(o.struct_values),
             regexes: self.regexes.saturating_add(o.regexes),
+            regex_steps: self.regex_steps.saturating_add(o.regex_steps),
         }
     }
 }
@@ -68,6 +71,7 @@ impl std::ops::Sub for Weight {
             scalars: self.scalars.saturating_sub(o.scalars),
             struct_values: self.struct_values.saturating_sub(o.struct_values),
             regexes: self.regexes.saturating_sub(o.regexes),
+            regex_steps: self.regex_steps.saturating_sub(o.regex_steps),
         }
     }
 }

@@ -13,12 +13,12 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::stats::{Kept, Matcher};
 use super::table::Table;
 use super::term::{Term, Unit, family, t};
-use super::terms::{Frame, Object, decoded, key_bytes, outside_of, secret_terms, walk_apart};
+use super::terms::{Frame, Object, decoded, key_bytes, outside_of, secret_terms, subscription, walk_apart};
 use super::{BY_SIZE, Item, Settings};
 use crate::cost::Estimate;
 use crate::model::envoy::{
     Bootstrap, Cluster, Discovery, EndpointSet, ExtensionConfig, FilterChain, Listener, RouteSource, RouteTable,
-    ScopedRoutes, Secret, SecretRef, State, StatsConfig,
+    ScopedRoutes, Secret, SecretRef, Source, State, StatsConfig,
 };
 
 /// Bytes in steps of 1/256, so that a sum does not depend on the order of its parts.
@@ -116,8 +116,8 @@ pub struct Piece {
     pub secrets: Box<[SecretUse]>,
     /// As `own`, but outside the allocator (LuaJIT).
     pub outside: Amount,
-    /// TLS contexts with an SDS stream of their own.
-    pub own_sds_streams: u32,
+    /// TLS contexts by where their secrets come from, in the order of [`Source`].
+    pub contexts: [u32; 3],
 }
 
 /// The prices of a listener's parts.
@@ -237,9 +237,11 @@ impl Pricer {
     /// The process and its bootstrap.
     pub fn process(&mut self, bootstrap: Option<&Bootstrap>) -> Piece {
         let mut piece = self.one(Object::Process(bootstrap));
-        if self.delta {
-            // clusters and listeners are subscribed to from the start
-            piece.own -= Amount::measured(self.table.price(TYPE_STATE)) * 2;
+        let told = bootstrap.is_some_and(|b| b.delta);
+        if self.delta != told {
+            // the stream is not what the bootstrap says
+            let [ads, delta] = [t!("xds.ads"), t!("xds.delta")].map(|t| Amount::measured(self.table.price(t)));
+            piece.own += if self.delta { delta - ads } else { ads - delta };
         }
         piece
     }
@@ -247,12 +249,6 @@ impl Pricer {
     /// What Envoy keeps once it was asked for a `/config_dump`: descriptors of the messages in it.
     pub fn config_dump_asked(&self) -> Amount {
         Amount::measured(CONFIG_DUMP_ASKED)
-    }
-
-    /// What a subscription to a type costs.
-    fn subscription(&self, term: Term) -> Amount {
-        let state = if self.delta { self.table.price(TYPE_STATE) } else { 0.0 };
-        Amount::measured((self.table.price(term) - state).max(0.0))
     }
 
     /// What a cluster gives back after its endpoints came: the buckets of `update_duration`, which are freed when the stats
@@ -266,9 +262,9 @@ impl Pricer {
     /// A cluster without its hosts.
     pub fn cluster(&mut self, c: &Cluster) -> Piece {
         let mut piece = self.one(Object::Cluster(c));
-        piece.own_sds_streams = c.tls.iter().filter(|t| t.own_sds_stream).count() as u32;
-        if c.discovery == Discovery::Eds {
-            self.also(&mut piece, t!("subscription.endpoints"));
+        c.tls.iter().for_each(|t| piece.contexts[t.secrets_source as usize] += 1);
+        if c.discovery == Discovery::Eds && c.eds_source == Source::Shared {
+            self.subscribed(&mut piece, t!("subscription.endpoints"));
         }
         if !c.tls.is_empty() {
             self.also(&mut piece, t!("first.tls_upstream"));
@@ -334,7 +330,7 @@ impl Pricer {
         for (piece, chain) in out.chains.iter_mut().zip(&l.chains) {
             self.outside(piece, chain);
             if let Some(tls) = &chain.tls {
-                piece.own_sds_streams = u32::from(tls.own_sds_stream);
+                piece.contexts[tls.secrets_source as usize] += 1;
                 self.also(piece, t!("first.tls_downstream"));
             }
             let managers = || chain.filters.iter().filter_map(|f| f.hcm.as_ref());
@@ -342,11 +338,11 @@ impl Pricer {
                 self.also(piece, t!("first.http"));
             }
             // a type is subscribed to with the first that wants it, whether it comes or not
-            if managers().any(|h| matches!(h.routes, RouteSource::Rds(_))) {
-                self.also(piece, t!("subscription.routes"));
+            if managers().any(|h| matches!(h.routes, RouteSource::Rds(_)) && h.routes_source == Source::Shared) {
+                self.subscribed(piece, t!("subscription.routes"));
             }
             if managers().any(|h| h.http_filters.iter().any(|f| f.config_discovery)) {
-                self.also(piece, t!("subscription.extensions"));
+                self.subscribed(piece, t!("subscription.extensions"));
             }
         }
         out.retained = l.chains.iter().map(|c| self.retained(c)).collect();
@@ -413,12 +409,20 @@ impl Pricer {
         })
     }
 
+    /// `piece` wants a type of resources that the shared stream brings.
+    fn subscribed(&mut self, piece: &mut Piece, of: Term) {
+        let price = self.table.price(subscription(of, self.delta));
+        self.first(piece, of, price);
+    }
+
     /// `piece` also uses something that is set up when the first of its kind comes, and stays.
     fn also(&mut self, piece: &mut Piece, term: Term) {
+        self.first(piece, term, self.table.price(term));
+    }
+
+    fn first(&mut self, piece: &mut Piece, term: Term, price: f64) {
         let id = self.id(xxh3_64_with_seed(Term::NAMES[usize::from(term.0)].as_bytes(), xxh3_64(b"first")));
-        let subscription = Term::NAMES[usize::from(term.0)].starts_with("subscription.");
-        let amount = if subscription { self.subscription(term) } else { Amount::measured(self.table.price(term)) };
-        self.shared[id.0 as usize] = Shared { amount, for_good: true, ..Shared::default() };
+        self.shared[id.0 as usize] = Shared { amount: Amount::measured(price), for_good: true, ..Shared::default() };
         piece.share(id);
     }
 
@@ -489,10 +493,6 @@ const RETAINED_OF_CHAIN: f64 = 0.61;
 /// prices without these; these give +383, +1,253, +4,912, +8,758.
 const RETAINED_OF_TLS: f64 = 383.0;
 const RETAINED_PER_SECRET_BYTE: f64 = 2.3;
-/// State-of-the-world streams have state for each type, whose price is that of a subscription to endpoints; delta streams
-/// have none. Idle with two types, 1.40: 6,532,976 against 6,212,984 bytes, and twice the price is 318,112; 1.38: 298,664
-/// less; 1.36: 264,680 less.
-const TYPE_STATE: Term = t!("subscription.endpoints");
 /// The first `/config_dump` of an idle Envoy leaves 149 KB (1.36), 168 KB (1.38), 155 KB (1.40).
 const CONFIG_DUMP_ASKED: f64 = 155_000.0;
 /// 200 clusters with endpoints: 59,188 bytes each before the flush, 57,172 after it; 73,934 and 71,918 with ten hosts. Without
@@ -513,7 +513,8 @@ pub struct Ledger<'p> {
     /// Secrets that came over SDS.
     dynamic_secrets: i64,
     subscribed_to_secrets: bool,
-    own_sds_streams: i64,
+    /// As in [`Piece`].
+    contexts: [i64; 3],
 }
 
 impl<'p> Ledger<'p> {
@@ -527,7 +528,7 @@ impl<'p> Ledger<'p> {
             secrets: vec![Default::default(); pricer.secrets.len()],
             dynamic_secrets: 0,
             subscribed_to_secrets: false,
-            own_sds_streams: 0,
+            contexts: [0; 3],
         }
     }
 
@@ -535,7 +536,7 @@ impl<'p> Ledger<'p> {
     pub fn add(&mut self, piece: &Piece) {
         self.own += piece.own;
         self.outside += piece.outside;
-        self.own_sds_streams += i64::from(piece.own_sds_streams);
+        self.contexts.iter_mut().zip(piece.contexts).for_each(|(all, n)| *all += i64::from(n));
         self.subscribed_to_secrets |= !piece.secrets.is_empty();
         for id in &piece.shared {
             let uses = &mut self.uses[id.0 as usize];
@@ -559,7 +560,7 @@ impl<'p> Ledger<'p> {
     pub fn remove(&mut self, piece: &Piece) {
         self.own -= piece.own;
         self.outside -= piece.outside;
-        self.own_sds_streams -= i64::from(piece.own_sds_streams);
+        self.contexts.iter_mut().zip(piece.contexts).for_each(|(all, n)| *all -= i64::from(n));
         for id in &piece.shared {
             let uses = &mut self.uses[id.0 as usize];
             *uses -= 1;
@@ -609,8 +610,13 @@ impl<'p> Ledger<'p> {
     pub fn total(&self) -> Amount {
         // over ADS all secrets share one subscription state; otherwise each secret has a gRPC stream of its own
         let one = i64::from(self.subscribed_to_secrets);
-        let streams = if self.own_sds_streams > 0 { self.dynamic_secrets.max(one) } else { one };
-        self.own + self.pricer.subscription(t!("subscription.secrets")) * streams
+        let price = |term| Amount::measured(self.pricer.table.price(term));
+        let streams = match self.contexts {
+            [_, own, _] if own > 0 => price(t!("subscription.stream")) * self.dynamic_secrets.max(one),
+            [0, _, files] if files > 0 => price(t!("subscription.file")) * self.dynamic_secrets,
+            _ => price(subscription(t!("subscription.secrets"), self.pricer.delta)) * one,
+        };
+        self.own + streams
     }
 
     /// Memory outside the allocator: LuaJIT, V8.

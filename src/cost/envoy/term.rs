@@ -12,10 +12,10 @@ impl Term {
     /// Every term that does not come from an extension's type.
     #[rustfmt::skip]
     pub const NAMES: &'static [&'static str] = &[
-        "base", "base.worker", "bootstrap.lists", "bootstrap.long_strings", "bootstrap.messages", "bootstrap.scalars",
-        "bootstrap.string_bytes", "bootstrap.struct_values", "bootstrap.tag", "chain", "chain.default", "chain.messages",
+        "base", "base.worker", "bootstrap.node",         "bootstrap.tag", "chain", "chain.default", "chain.messages",
         "chain.named", "chain.protocol", "chain.server_name", "chain.wire_bytes", "cluster", "cluster.breakers",
         "cluster.custom", "cluster.deferred", "cluster.deferred_stats", "cluster.eds", "cluster.filter", "cluster.health",
+        "cluster.health.grpc", "cluster.health.http",
         "cluster.http", "cluster.http_filter", "cluster.lists", "cluster.logical_dns", "cluster.long_strings",
         "cluster.match", "cluster.matches", "cluster.messages", "cluster.metadata", "cluster.name_bytes",
         "cluster.original_dst", "cluster.outlier", "cluster.scalars", "cluster.static", "cluster.strict_dns",
@@ -24,29 +24,31 @@ impl Term {
         "endpoints.struct_values", "extension_config", "filter.lists", "filter.long_strings", "filter.messages",
         "filter.scalars", "filter.string_bytes", "filter.struct_values", "first.http", "first.listener",
         "first.tls_downstream", "first.tls_upstream", "hcm", "hcm.rds", "hcm.scoped", "hcm.tracing", "hcm.upgrade",
-        "hcm.worker", "hf.discovery", "host", "host.dns", "host.health", "host.metadata", "host.metadata.distinct",
-        "host.outlier", "host.weighted", "host.weighted.worker", "host.worker", "jwt.lists", "jwt.long_strings",
+        "hcm.worker", "hf.discovery", "host", "host.deferred", "host.dns", "host.health", "host.health.grpc",
+        "host.health.grpc.open", "host.health.http", "host.health.http.open", "host.health.open", "host.metadata", "host.metadata.distinct", "host.metadata.values",
+        "host.outlier", "host.string_bytes", "host.weighted", "host.weighted.worker", "host.worker", "jwt.lists", "jwt.long_strings",
         "jwt.messages", "jwt.scalars", "jwt.string_bytes", "jwt.struct_values", "lb.least_request",
-        "lb.least_request.worker", "lb.locality_weighted", "lb.maglev", "lb.maglev_bytes", "lb.random", "lb.ring",
-        "lb.ring_bytes", "lb.subset", "lb.subset.host", "lb.subset.host.worker", "lb.subset.worker", "listener",
+        "lb.least_request.worker", "lb.locality_weighted", "lb.maglev", "lb.maglev_bytes", "lb.maglev_bytes.eds", "lb.random", "lb.ring",
+        "lb.ring_bytes", "lb.ring_bytes.eds", "lb.subset", "lb.subset.host", "lb.subset.host.worker", "lb.subset.worker", "listener",
         "listener.bound", "listener.bound.worker", "listener.lists", "listener.long_strings", "listener.messages",
         "listener.scalars", "listener.string_bytes", "listener.struct_values", "listener.udp", "listener.worker",
         "locality", "locality.worker", "log.file", "log.grpc", "log.lists", "log.long_strings", "log.messages",
         "log.scalars", "log.string_bytes", "log.struct_values", "lua.code_bytes", "outside.lua", "outside.lua_bytes",
         "outside.wasm", "priority", "priority.worker", "rbac.lists", "rbac.long_strings",
-        "rbac.messages", "rbac.scalars", "rbac.string_bytes", "rbac.struct_values", "regex", "resident.allocated",
-        "resident.base", "resident.code_bytes", "resident.regex", "resident.worker", "route.direct_response", "route.hash",
+        "rbac.messages", "rbac.scalars", "rbac.string_bytes", "rbac.struct_values", "regex", "regex_steps",
+        "resident.allocated", "resident.base", "resident.code_bytes", "resident.regex", "resident.worker", "route.direct_response", "route.hash",
         "route.header_change", "route.header_matcher", "route.mirror", "route.other", "route.path", "route.per_filter",
         "route.prefix", "route.query_matcher", "route.rate_limit", "route.redirect", "route.regex", "route.retry",
         "route.weighted_cluster", "route_table", "route_table.inline", "scope", "secret", "secret.lists",
-        "secret.long_strings", "secret.messages", "secret.scalars", "secret.string_bytes", "secret.struct_values", "stat",
+        "secret.long_strings", "secret.messages", "secret.scalars", "secret.static", "secret.static.string_bytes", "secret.string_bytes", "secret.struct_values", "stat",
         "stat.cluster", "stat.histogram", "stat.http", "stat.listener", "stat.reference", "stat.refused", "stat.token",
-        "subscription.endpoints", "subscription.extensions", "subscription.routes", "subscription.secrets", "tls.alpn",
+        "static.lists", "static.long_strings", "static.messages", "static.scalars", "static.string_bytes",
+        "static.struct_values", "static.wire_bytes", "subscription.delta", "subscription.endpoints", "subscription.extensions", "subscription.file", "subscription.routes", "subscription.secrets", "subscription.stream", "tls.alpn",
         "tls.ca", "tls.ca.sds", "tls.ca_bytes.inline", "tls.ca_bytes.sds", "tls.certificate", "tls.certificate.rsa",
         "tls.certificate.sds", "tls.certificate_bytes.inline", "tls.certificate_bytes.sds", "tls.downstream", "tls.san",
         "tls.upstream", "vhost", "vhost.domain", "vhost.domain_bytes", "vhost.lists", "vhost.long_strings",
         "vhost.messages", "vhost.scalars", "vhost.string_bytes", "vhost.struct_values", "wasm.code_bytes", "wasm.vm",
-        "wasm.vm.code_bytes", "wasm.vm.code_bytes.worker", "wasm.vm.worker",
+        "wasm.vm.code_bytes", "wasm.vm.code_bytes.worker", "wasm.vm.worker", "xds.ads", "xds.delta",
     ];
 
     /// The number of a name.
@@ -73,7 +75,7 @@ impl FamilyId {
         "cluster", "cluster.cert", "cluster.eager", "cluster.eds", "cluster.health", "cluster.maglev", "cluster.match",
         "cluster.outlier", "cluster.ring", "cluster.subset", "cluster.tls", "cluster.track", "ecds", "http",
         "http.listener", "http.rds", "listener", "listener.cert", "listener.tls", "listener.worker", "sds", "server",
-        "tcp",
+        "tcp", "vhost",
     ];
 
     /// The number of a name.

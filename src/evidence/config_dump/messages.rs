@@ -12,6 +12,7 @@ use crate::evidence::json::message::{
     Count, Entries, Flag, Hashed, List, Loose, Num, Opt, Plain, Shared, Sub, Text, TypeUrl, message, tolerate,
 };
 use crate::evidence::json::tally;
+use crate::model::envoy::Source;
 
 message! {
     /// Any wrapper of the admin messages: the entry of every list, flat (v2alpha) or not.
@@ -142,6 +143,7 @@ message! {
 message! {
     struct Rds {
         name: Text = "route_config_name" | "routeConfigName",
+        source: Opt<ConfigSource> = "config_source" | "configSource",
     }
 }
 
@@ -251,12 +253,15 @@ message! {
 message! {
     struct SdsRef {
         name: Shared = "name",
-        config: Opt<SdsSource> = "sds_config" | "sdsConfig",
+        config: Opt<ConfigSource> = "sds_config" | "sdsConfig",
     }
 }
 
 message! {
-    struct SdsSource { api: Count = "api_config_source" | "apiConfigSource" }
+    struct ConfigSource {
+        api: Count = "api_config_source" | "apiConfigSource",
+        path: Count = "path_config_source" | "pathConfigSource" | "path",
+    }
 }
 
 message! {
@@ -371,7 +376,12 @@ message! {
         resp_add: Count = "response_headers_to_add" | "responseHeadersToAdd",
         resp_remove: Count = "response_headers_to_remove" | "responseHeadersToRemove",
         metadata: Opt<Metadata> = "metadata",
+        virtual_clusters: List<VirtualCluster> = "virtual_clusters" | "virtualClusters",
     }
+}
+
+message! {
+    struct VirtualCluster { name: Text = "name" }
 }
 
 message! {
@@ -430,6 +440,7 @@ message! {
         resp_add: Count = "response_headers_to_add" | "responseHeadersToAdd",
         resp_remove: Count = "response_headers_to_remove" | "responseHeadersToRemove",
         metadata: Opt<Metadata> = "metadata",
+        stat_prefix: Text = "stat_prefix" | "statPrefix",
     }
 }
 
@@ -476,7 +487,17 @@ message! {
 }
 
 message! {
-    struct EdsConfig { service_name: Text = "service_name" | "serviceName" }
+    struct EdsConfig {
+        service_name: Text = "service_name" | "serviceName",
+        source: Opt<ConfigSource> = "eds_config" | "edsConfig",
+    }
+}
+
+message! {
+    struct HealthCheck {
+        http: Count = "http_health_check" | "httpHealthCheck",
+        grpc: Count = "grpc_health_check" | "grpcHealthCheck",
+    }
 }
 
 message! {
@@ -547,7 +568,7 @@ message! {
         transport_socket: Sub<Filter> = "transport_socket" | "transportSocket",
         socket_matches: List<SocketMatch> = "transport_socket_matches" | "transportSocketMatches",
         tls_context: AnySub = "tls_context" | "tlsContext",
-        health_checks: Count = "health_checks" | "healthChecks",
+        health_checks: List<HealthCheck> = "health_checks" | "healthChecks",
         outlier: Count = "outlier_detection" | "outlierDetection",
         breakers: Opt<CircuitBreakers> = "circuit_breakers" | "circuitBreakers",
         protocol_options: Entries<AnySub> =
@@ -716,7 +737,7 @@ message! {
     struct Node {
         id: Text = "id",
         cluster: Text = "cluster",
-        metadata: Loose<Opt<NodeMetadata>> = "metadata",
+        metadata: Loose<Opt<Sub<NodeMetadata>>> = "metadata",
         build: Opt<BuildVersion> = "user_agent_build_version" | "userAgentBuildVersion",
         build_version: Shared = "build_version" | "buildVersion",
     }
@@ -731,10 +752,18 @@ message! {
 }
 
 message! {
+    struct DynamicResources {
+        listeners: Sub<Weighing> = "lds_config" | "ldsConfig",
+        clusters: Sub<Weighing> = "cds_config" | "cdsConfig",
+        ads: Sub<Weighing> = "ads_config" | "adsConfig",
+    }
+}
+
+message! {
     struct Bootstrap {
         node: Sub<Node> = "node",
         static_resources: Opt<StaticResources> = "static_resources" | "staticResources",
-        dynamic_resources: Sub<Weighing> = "dynamic_resources" | "dynamicResources",
+        dynamic_resources: Sub<DynamicResources> = "dynamic_resources" | "dynamicResources",
         stats_config: Opt<StatsConfig> = "stats_config" | "statsConfig",
         sinks: Count = "stats_sinks" | "statsSinks",
         deferred_stats: Opt<DeferredStats> = "deferred_stat_options" | "deferredStatOptions",
@@ -749,6 +778,20 @@ message! {
 #[derive(Debug, Default)]
 pub(crate) struct Weighing {
     pub(crate) clusters: Vec<crate::model::envoy::Name>,
+    /// An `api_type` in it asks for incremental xDS.
+    pub(crate) delta: bool,
+    /// As a config source: a stream of its own, or a file.
+    pub(crate) source: Source,
+}
+
+impl Weighing {
+    fn add(&mut self, inner: Self) {
+        self.clusters.extend(inner.clusters);
+        self.delta |= inner.delta;
+        if inner.source != Source::Shared {
+            self.source = inner.source;
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Weighing {
@@ -766,7 +809,7 @@ impl<'de> Deserialize<'de> for Weighing {
                 tally::list();
                 let mut out = Weighing::default();
                 while let Some(inner) = seq.next_element::<Weighing>()? {
-                    out.clusters.extend(inner.clusters);
+                    out.add(inner);
                 }
                 tally::end();
                 Ok(out)
@@ -784,7 +827,18 @@ impl<'de> Deserialize<'de> for Weighing {
                                 out.clusters.push(name);
                             }
                         }
-                        _ => out.clusters.extend(map.next_value::<Weighing>()?.clusters),
+                        "api_type" | "apiType" => {
+                            let Loose(Text(word)) = map.next_value()?;
+                            out.delta |= word.contains("DELTA");
+                        }
+                        _ => {
+                            out.add(map.next_value()?);
+                            match &*key {
+                                "api_config_source" | "apiConfigSource" => out.source = Source::OwnStream,
+                                "path_config_source" | "pathConfigSource" | "path" => out.source = Source::File,
+                                _ => {}
+                            }
+                        }
                     }
                 }
                 tally::end();

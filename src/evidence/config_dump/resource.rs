@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use foldhash::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::messages as wire;
 use super::shape::{ElementKind, ListField, ResourceKind, bare_type};
@@ -12,13 +13,12 @@ use crate::evidence::json::message::{Loose, Opt, Sub, Text};
 use crate::evidence::json::names::{self, empty, word};
 use crate::evidence::json::tally::{self, Tally};
 use crate::model::envoy::{
-    Bootstrap, Cluster, ClusterStatus, Discovery, EndpointSet, Extension, ExtensionConfig, FilterChain, HostCounts,
-    HttpConnectionManager, Listener, LoadBalancing, Meta, Name, NetworkFilter, Node, Owner, Payload, PayloadKind,
-    RouteCounts, RouteSource, RouteTable, ScopedRoutes, Secret, SecretKind, SecretRef, State, StatsConfig, TlsContext,
-    UnixMs, VirtualHost,
+    Bootstrap, Cluster, ClusterStatus, Discovery, EndpointSet, Extension, ExtensionConfig, FilterChain, HealthChecks,
+    HostCounts, HttpConnectionManager, Listener, LoadBalancing, Meta, Name, NetworkFilter, Node, Owner, Payload,
+    PayloadKind, RouteCounts, RouteSource, RouteTable, ScopedRoutes, Secret, SecretKind, SecretRef, Source, State,
+    StatsConfig, TlsContext, UnixMs, VirtualHost,
 };
 use crate::model::source::Span;
-use crate::model::weight::Weight;
 
 /// What a piece held.
 #[derive(Debug)]
@@ -391,9 +391,8 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
             out.certificates.push(data_source(PayloadKind::CertificateChain, chain));
         }
     }
-    let own_stream = |s: &wire::SdsRef| s.config.0.as_ref().is_some_and(|c| c.api.present());
     for s in &common.certificate_sds.0 {
-        out.own_sds_stream |= own_stream(s);
+        out.secrets_source = out.secrets_source.max(source(s.config.0.as_deref()));
         out.certificates.push(SecretRef::Sds(s.name.0.clone()));
     }
     let combined = common.combined.0.as_deref();
@@ -405,10 +404,18 @@ fn tls_context(any: &wire::AnyConfig) -> Option<TlsContext> {
         }
     }
     if let Some(s) = common.validation_sds.0.as_deref().or(combined.and_then(|c| c.sds.0.as_deref())) {
-        out.own_sds_stream |= own_stream(s);
+        out.secrets_source = out.secrets_source.max(source(s.config.0.as_deref()));
         out.validation.push(SecretRef::Sds(s.name.0.clone()));
     }
     Some(out)
+}
+
+fn source(config: Option<&wire::ConfigSource>) -> Source {
+    match config {
+        Some(c) if c.api.present() => Source::OwnStream,
+        Some(c) if c.path.present() => Source::File,
+        _ => Source::Shared,
+    }
 }
 
 /// `list` converted into a new allocation. Collecting would reuse the old one, whose elements are many times larger.
@@ -432,10 +439,12 @@ fn network_filter(f: wire::Filter, place: &Place) -> NetworkFilter {
             && matches!(&*f.name.0, "envoy.http_connection_manager" | "envoy.filters.network.http_connection_manager"));
     let stat_prefix = text(config.stat_prefix);
     if is_hcm {
+        let mut routes_source = Source::Shared;
         let routes = if let Some(table) = config.route_config.0.0 {
             let wrapper = Wrapper { state: State::Static, version: empty(), last_updated: None };
             RouteSource::Inline(Box::new(route_table(table.value, &table.tally, wrapper, place)))
         } else if let Some(rds) = config.rds.0.0 {
+            routes_source = source(rds.source.0.as_deref());
             RouteSource::Rds(rds.name.0)
         } else if config.scoped_routes.present() {
             RouteSource::Scoped
@@ -445,6 +454,7 @@ fn network_filter(f: wire::Filter, place: &Place) -> NetworkFilter {
         let hcm = HttpConnectionManager {
             stat_prefix: stat_prefix.clone(),
             routes,
+            routes_source,
             http_filters: shared_extensions(&config.http_filters.0.0),
             access_logs: shared_extensions(&config.access_log.0.0),
             upgrades: config.upgrades.get(),
@@ -593,6 +603,12 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
     };
     let mut dynamic_cluster = b.matcher.present();
     let mut route_owner = None;
+    let mut stat_names: Vec<Name> =
+        b.virtual_clusters.0.iter().map(|v| format!("vcluster.{}", v.name.0).into()).collect();
+    if !stat_names.is_empty() {
+        // what matches none of them
+        stat_names.push("vcluster.other".into());
+    }
     for m in &b.mirrors.0 {
         add(&mut clusters, &m.cluster.0);
     }
@@ -612,6 +628,9 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
         counts.header_changes += r.req_add.get() + r.req_remove.get() + r.resp_add.get() + r.resp_remove.get();
         if route_owner.is_none() {
             route_owner = owner(&r.metadata);
+        }
+        if !r.stat_prefix.0.is_empty() {
+            stat_names.push(format!("route.{}", r.stat_prefix.0).into());
         }
         let Some(a) = &r.route.0 else { continue };
         add(&mut clusters, &a.cluster.0);
@@ -643,6 +662,7 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
         domain_bytes: b.domains.bytes,
         routes: counts,
         clusters,
+        stat_names,
         dynamic_cluster,
         owner: owner(&b.metadata).or(route_owner),
         weight: tally.weight,
@@ -670,6 +690,7 @@ const MAX_DISTINCT: usize = 64;
 fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
     let mut metadata: Vec<u64> = Vec::new();
     let mut out = HostCounts { localities: m.endpoints.0.len() as u32, ..HostCounts::default() };
+    let loopback = xxh3_64(b"127.0.0.1");
     let mut priorities: Vec<u64> = Vec::new();
     let mut weight: Option<u64> = None;
     for l in &m.endpoints.0 {
@@ -693,6 +714,7 @@ fn host_counts(m: &wire::ClusterLoadAssignment) -> HostCounts {
             }
             let a = &e.endpoint.address;
             out.address_bytes += a.socket.address.len_bytes + a.pipe.path.len_bytes;
+            out.loopback += u32::from(a.socket.address.hash == loopback);
         }
     }
     out.priorities = priorities.len() as u32;
@@ -716,6 +738,7 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
         }
         None => Vec::new(),
     };
+    let eds_source = source(m.eds.0.as_deref().and_then(|e| e.source.0.as_deref()));
     let service = m.eds.0.map(|e| e.service_name.0).unwrap_or_default();
     let typed = m.typed_lb.0.as_deref().and_then(|l| l.policies.0.first());
     let typed = typed.and_then(|p| p.extension.0.as_deref()).and_then(|e| e.config.0.as_deref());
@@ -760,6 +783,7 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
     }
     Cluster {
         eds_service_name: (!service.is_empty() && service != m.name.0).then_some(service),
+        eds_source,
         meta: wrapper.meta(m.name.0, tally, place),
         discovery,
         alt_stat_name: m.alt_stat_name.0,
@@ -767,7 +791,11 @@ fn cluster(m: wire::Cluster, tally: &Tally, wrapper: Wrapper, place: &Place) -> 
         inline_hosts,
         tls,
         transport_socket_matches: matches,
-        health_checks: m.health_checks.get(),
+        health_checks: HealthChecks {
+            all: m.health_checks.0.len() as u32,
+            http: m.health_checks.0.iter().filter(|h| h.http.present()).count() as u32,
+            grpc: m.health_checks.0.iter().filter(|h| h.grpc.present()).count() as u32,
+        },
         outlier_detection: m.outlier.present(),
         circuit_breakers: thresholds.len() as u32,
         track_remaining: thresholds.iter().filter(|t| t.track_remaining.0 == Some(true)).count() as u32,
@@ -825,7 +853,7 @@ fn cluster_status(m: &wire::ClusterStatus) -> ClusterStatus {
 
 /// The node of a bootstrap or of `/server_info`.
 pub(crate) fn node(m: &wire::Node) -> Node {
-    let meta = m.metadata.0.0.as_deref();
+    let meta = m.metadata.0.0.as_deref().map(|m| &m.value);
     let get = |f: fn(&wire::NodeMetadata) -> &Loose<Text>| meta.map(|x| f(x).0.0.clone()).unwrap_or_default();
     let version = m.build.0.as_deref().and_then(|b| b.version.0.as_deref());
     let envoy_version = match version {
@@ -873,7 +901,12 @@ fn bootstrap(m: wire::Bootstrap, tally: &Tally, place: &Place) -> (Bootstrap, No
     let resources = m.static_resources.0.unwrap_or_default();
     let stats = m.stats_config.0.unwrap_or_default();
     let matcher = stats.matcher.0.unwrap_or_default();
-    let mut clusters = m.dynamic_resources.value.clusters;
+    let dynamic = m.dynamic_resources.value;
+    let sources = [&dynamic.clusters, &dynamic.listeners].map(|c| c.present.then_some(c.value.source));
+    let (ads, delta) = (dynamic.ads.present, dynamic.ads.value.delta);
+    let mut clusters = dynamic.ads.value.clusters;
+    clusters.extend(dynamic.clusters.value.clusters);
+    clusters.extend(dynamic.listeners.value.clusters);
     clusters.extend(m.hds.value.clusters);
     clusters.extend(m.tracing.value.clusters);
     clusters.sort_unstable();
@@ -881,7 +914,7 @@ fn bootstrap(m: wire::Bootstrap, tally: &Tally, place: &Place) -> (Bootstrap, No
     let node = node(&m.node.value);
     let b = Bootstrap {
         meta: wrapper.meta(empty(), tally, place),
-        node_weight: if m.node.present { m.node.tally.weight } else { Weight::default() },
+        node_metadata: m.node.value.metadata.0.0.as_deref().map(|m| m.tally.weight).unwrap_or_default(),
         static_clusters: resources.clusters.get(),
         static_listeners: resources.listeners.get(),
         clusters,
@@ -895,6 +928,9 @@ fn bootstrap(m: wire::Bootstrap, tally: &Tally, place: &Place) -> (Bootstrap, No
             sinks: m.sinks.get(),
         },
         uses_ads: m.dynamic_resources.present,
+        ads,
+        delta,
+        sources,
         overload_manager: m.overload.present(),
     };
     (b, node)

@@ -78,6 +78,7 @@ impl Tally {
                 scalars: 0,
                 struct_values: 0,
                 regexes: 0,
+                regex_steps: 0,
             },
             hash: 0,
             payloads: Vec::new(),
@@ -172,6 +173,20 @@ pub(crate) fn end() {
 /// A scalar element of an array.
 pub(crate) fn list_item() {
     with(|t| t.weight.list_items += 1);
+}
+
+/// About how many steps a compiled pattern has: one per character, and one per class however much it lists.
+fn regex_steps(pattern: &str) -> u32 {
+    let (mut steps, mut in_class) = (0, false);
+    for c in pattern.bytes() {
+        match c {
+            b'[' => in_class = true,
+            b']' => in_class = false,
+            _ => {}
+        }
+        steps += u32::from(!in_class);
+    }
+    steps
 }
 
 /// A key known at compile time: its hash in either spelling and its class.
@@ -295,6 +310,9 @@ pub(crate) fn string(text: &str) -> u64 {
         w.string_bytes += len as u32;
         if len > 22 {
             w.long_strings += 1;
+        }
+        if t.last_key == KeyClass::Regex {
+            w.regex_steps += regex_steps(text);
         }
         t.hash = mix(t.hash, hash);
         if t.last_key == KeyClass::ClusterName && !text.is_empty() {

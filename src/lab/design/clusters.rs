@@ -253,7 +253,7 @@ pub(super) fn hosts(d: &mut Design) {
     for hosts in [0, 2, 4, 8, 16, 32, 64] {
         d.clusters(&format!("hosts={hosts}"), 1, 50, hosts, none);
     }
-    for hosts in [3, 5, 6, 10, 12, 20, 24, 48, 50, 52, 56, 60, 64, 100, 128, 250] {
+    for hosts in [3, 5, 6, 10, 12, 20, 24, 48, 50, 52, 56, 60, 62, 64, 65, 72, 80, 100, 128, 160, 250] {
         d.clusters(&format!("hosts={hosts} n=10"), 1, 10, hosts, none);
     }
     d.clusters("hosts=64 n=100", 1, 100, 64, none);

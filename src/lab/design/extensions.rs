@@ -134,7 +134,7 @@ pub(super) fn long_lua() -> String {
 }
 
 /// `jwt_authn` with `rules` rules and a local key set.
-pub(super) fn jwt(rules: usize) -> Value {
+pub fn jwt(rules: usize) -> Value {
     const KEYS: &str = r#"{"keys":[{"kty":"RSA","alg":"RS256","use":"sig","kid":"lab","n":"u1SU1LfVLPHCozMxH2Mo4lgOEePzNm0tRgeLezV6ffAt0gunVTLw7onLRnrq0_IzW7yWR7QkrmBL7jTKEn5u-qKhbwKfBstIs-bMY2Zkp18gnTxKLxoS2tFczGkPLPgizskuemMghRniWaoLcyehkd3qqGElvW_VDL5AaWTg0nLVkjRo9z-40RQzuVaE8AkAFmxZzow3x-VJYKdjykkJ0iT9wCS0DRTXu269V264Vf_3jvredZiKRkgwlL9xNAwxXFg0x_XFw005UWVRIkdgcKWTjpBP2dPwVZ4WWC-9aGVd-Gyn1o0CLelf4rEjGoXbAAEgAqeGUxrcIlbjXfbcmw","e":"AQAB"}]}"#;
     let rules: Vec<Value> = (0..rules)
         .map(|i| json!({"match": {"prefix": format!("/service-{i}")}, "requires": {"provider_name": "idp"}}))

@@ -51,6 +51,18 @@ pub(super) fn routes(d: &mut Design) {
         "match=regex",
         &|i| json!({"match": {"safe_regex": {"regex": format!("^/api/v{i}/[a-z]+/.*$")}}, "route": to}),
     );
+    for length in [10, 40, 80] {
+        r(
+            d,
+            &format!("match=regex length={length}"),
+            &|_| json!({"match": {"safe_regex": {"regex": format!("/{}.*", "x".repeat(length))}}, "route": to}),
+        );
+    }
+    r(
+        d,
+        "match=regex classes",
+        &|_| json!({"match": {"safe_regex": {"regex": "/[a-z0-9-]+/[a-z0-9-]+/[a-z0-9-]+/[a-z0-9-]+"}}, "route": to}),
+    );
     r(d, "match=regex any", &|_| json!({"match": {"safe_regex": {"regex": ".*"}}, "route": to}));
     r(
         d,

@@ -98,6 +98,127 @@ pub(super) fn subscriptions(d: &mut Design) {
     }
 }
 
+/// The same objects over every transport, in two numbers of each.
+pub(super) fn transports(d: &mut Design) {
+    use crate::lab::transport::Transport::{Ads, Delta, Files, Static, Streams};
+    for transport in [Delta, Streams, Files, Static] {
+        d.add(format!("transport/{} idle", transport.as_str()), 1, |w| w.transport = transport);
+    }
+    // Envoy's own golden numbers are of such clusters
+    d.add("transport/static clusters, short names, no hosts", 1, |w| {
+        w.clusters = (0..200).map(|i| plain_cluster(&format!("cluster_{i}"), "STATIC")).collect();
+        w.transport = Static;
+    });
+    for transport in [Static, Files, Ads] {
+        d.add(format!("transport/{} refused stats", transport.as_str()), 1, |w| {
+            w.bootstrap = Some(istio_stats());
+            for i in 0..100 {
+                w.clusters.push(eds_cluster(&service(i)));
+                w.endpoints.push(assignment(&service(i), i, 1));
+            }
+            w.transport = transport;
+        });
+    }
+    for transport in [Ads, Delta, Streams, Files, Static] {
+        for n in [10, 50] {
+            let mut add = |what: &str, fill: &dyn Fn(&mut Workload, usize)| {
+                d.add(format!("transport/{} {what} n={n}", transport.as_str()), 1, |w| {
+                    (0..n).for_each(|i| fill(w, i));
+                    w.transport = transport;
+                });
+            };
+            add("clusters", &|w, i| {
+                w.clusters.push(eds_cluster(&service(i)));
+                w.endpoints.push(assignment(&service(i), i, 4));
+            });
+            add("secrets", &|w, i| {
+                let name = format!("secret-{i:02}");
+                w.secrets.push(certificate_secret(&name, ecdsa()));
+                let context = json!({"tls_certificate_sds_secret_configs": [sds(&name)]});
+                let chain = with(
+                    chain(vec![tcp_proxy("tcp", "backend")]),
+                    json!({"transport_socket": downstream_tls(context, json!({}))}),
+                );
+                w.listeners.push(listener(&format!("listener-{i}"), vec![chain]));
+            });
+            add("routes", &|w, i| {
+                let name = format!("table-{i:02}");
+                w.routes.push(table(&name, (0..5).map(plain_host).collect()));
+                w.listeners.push(listener(
+                    &format!("listener-{i}"),
+                    vec![chain(vec![hcm("http", rds(&name), vec![], json!({}))])],
+                ));
+            });
+        }
+    }
+}
+
+/// Hosts without and with the cache of load assignments that only a shared stream of the state of the world has.
+pub(super) fn hosts_by_transport(d: &mut Design) {
+    use crate::lab::transport::Transport::{Delta, Files};
+    for (transport, sizes) in
+        [(Files, &[0, 1, 2, 4, 8, 16, 32, 48, 64, 100, 128, 250, 500][..]), (Delta, &[4, 32, 100, 500])]
+    {
+        for &hosts in sizes {
+            d.add(format!("transport/{} hosts={hosts}", transport.as_str()), 1, |w| {
+                for i in 0..10 {
+                    w.clusters.push(eds_cluster(&service(i)));
+                    w.endpoints.push(assignment(&service(i), i, hosts));
+                }
+                w.transport = transport;
+            });
+        }
+    }
+}
+
+/// Health checks by kind and number of hosts, over addresses that refuse and ones that do not answer.
+pub(super) fn health_checks(d: &mut Design) {
+    for (label, kind) in [
+        ("tcp", json!({"tcp_health_check": {}})),
+        ("http", json!({"http_health_check": {"path": "/healthz"}})),
+        ("grpc", json!({"grpc_health_check": {}})),
+    ] {
+        let check = with(
+            json!({"timeout": "1s", "interval": "3600s", "no_traffic_interval": "3600s", "unhealthy_threshold": 1, "healthy_threshold": 1}),
+            kind,
+        );
+        let extra = json!({"health_checks": [check]});
+        let extra = if label == "grpc" {
+            with(extra, http_options(json!({"explicit_http_config": {"http2_protocol_options": {}}})))
+        } else {
+            extra
+        };
+        for hosts in [1, 10] {
+            d.clusters(&format!("checks={label} hosts={hosts}"), 1, 20, hosts, |_| extra.clone());
+            d.add(format!("cluster/checks={label} static hosts={hosts}"), 1, |w| {
+                for i in 0..20 {
+                    let hosts: Vec<Value> = (0..hosts).map(|h| json!({"endpoint": {"address": socket_address("127.0.0.1", 1 + h)}})).collect();
+                    w.clusters.push(with(with(plain_cluster(&service(i), "STATIC"), extra.clone()),
+                        json!({"load_assignment": {"cluster_name": service(i), "endpoints": [{"lb_endpoints": hosts}]}})));
+                }
+            });
+        }
+    }
+    for (label, policy) in [("ring_hash", "RING_HASH"), ("maglev", "MAGLEV")] {
+        for kind in ["STATIC", "STRICT_DNS"] {
+            d.add(format!("cluster/lb={label} {kind}"), 1, |w| {
+                for i in 0..50 {
+                    let hosts: Vec<Value> = (0..10).map(|h| json!({"endpoint": {"address": socket_address("127.0.0.1", 1000 + i * 10 + h)}})).collect();
+                    w.clusters.push(with(with(plain_cluster(&service(i), kind), json!({"lb_policy": policy})),
+                        json!({"load_assignment": {"cluster_name": service(i), "endpoints": [{"lb_endpoints": hosts}]}})));
+                }
+            });
+        }
+        d.add(format!("cluster/lb={label} delta"), 1, |w| {
+            w.transport = crate::lab::transport::Transport::Delta;
+            for i in 0..50 {
+                w.clusters.push(with(eds_cluster(&service(i)), json!({"lb_policy": policy})));
+                w.endpoints.push(assignment(&service(i), i, 10));
+            }
+        });
+    }
+}
+
 /// Interactions that mixes of one-factor runs could miss: the whole of Istio's cluster, with what it is usually with.
 pub(super) fn shapes(d: &mut Design) {
     let common = http_options(

@@ -405,7 +405,7 @@ fn profile(c: &Cluster) -> u64 {
             lb.subset_selectors,
             lb.locality_weighted,
             c.outlier_detection,
-            c.health_checks
+            c.health_checks.all
         )
         .as_bytes(),
     )

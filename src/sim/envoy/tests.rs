@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::model::envoy::{
-    Cluster, Discovery, EndpointSet, FilterChain, HostCounts, HttpConnectionManager, Listener, LoadBalancing, Meta,
-    NetworkFilter, RouteSource, RouteTable, Secret, SecretKind, SecretRef, State, TlsContext,
+    Cluster, Discovery, EndpointSet, FilterChain, HealthChecks, HostCounts, HttpConnectionManager, Listener,
+    LoadBalancing, Meta, NetworkFilter, RouteSource, RouteTable, Secret, SecretKind, SecretRef, Source, State,
+    TlsContext,
 };
 use crate::model::source::Span;
 use crate::model::stream::{Body, Event, FetchTimeout, ListenerIdentity, Push, Pushed, Resource, What};
@@ -50,6 +51,7 @@ fn chain(hash: u64, what: &str) -> FilterChain {
     let hcm = HttpConnectionManager {
         stat_prefix: "ingress".into(),
         routes,
+        routes_source: Source::Shared,
         http_filters: Vec::new(),
         access_logs: Vec::new(),
         upgrades: 0,
@@ -146,6 +148,7 @@ impl Script {
             meta: meta(name, 300),
             discovery: if eds { Discovery::Eds } else { Discovery::Static },
             eds_service_name: None,
+            eds_source: Source::Shared,
             alt_stat_name: "".into(),
             lb: LoadBalancing {
                 policy: "ROUND_ROBIN".into(),
@@ -158,7 +161,7 @@ impl Script {
             inline_hosts: HostCounts::default(),
             tls: Vec::new(),
             transport_socket_matches: 0,
-            health_checks: 0,
+            health_checks: HealthChecks::default(),
             outlier_detection: false,
             circuit_breakers: 0,
             track_remaining: 0,

@@ -259,6 +259,7 @@ fn scaled(w: Weight, to: u32, from: u32) -> Weight {
         scalars: s(w.scalars),
         struct_values: s(w.struct_values),
         regexes: s(w.regexes),
+        regex_steps: s(w.regex_steps),
     }
 }
 
