@@ -296,3 +296,24 @@ fn two_recordings() {
     assert!(text.starts_with("PEAK"), "{text}");
     assert_eq!(bench.run(&["diff", "a.jsonl", "missing.jsonl"]).code, 3);
 }
+
+#[test]
+fn a_page_and_markdown_name_what_differs() {
+    let bench = Bench::new();
+    let hostile = "<script>document.title='owned'</script>";
+    bench.put("a.json", common::dump_of("n", &["alpha"])).put("b.json", common::dump_of("n", &["alpha", hostile]));
+    bench.put("a.jsonl", lines(&stream(&[("a", "1s")], &["web"])));
+    bench.put("b.jsonl", lines(&stream(&[("a", "2s")], &["web"])));
+    for (a, b, html, md) in [
+        ("a.json", "b.json", "&lt;script&gt;document", "`<script>document.title='owned'</script>`"),
+        ("a.jsonl", "b.jsonl", "connect_timeout", "`connect_timeout`"),
+    ] {
+        let page = bench.run(&["diff", a, b, "-o", "html"]).stdout;
+        assert!(page.contains(html) && page.matches("<script").count() == 1, "{page}");
+        assert!(!page.contains("Nothing was found"), "{page}");
+        let text = bench.run(&["diff", a, b, "-o", "md"]).stdout;
+        assert!(text.contains(md) && !text.contains("No findings"), "{text}");
+    }
+    let same = bench.run(&["diff", "a.json", "a.json", "-o", "md"]).stdout;
+    assert!(same.starts_with("**meshdump diff**: no difference"), "{same}");
+}

@@ -6,6 +6,8 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::document_diff::Diff;
+
 // what is written and read in the same shape
 pub(super) use crate::cost::Estimate;
 pub(super) use crate::findings::analysis::{Counts, Source, States};
@@ -32,6 +34,8 @@ pub enum Body {
     Runs(Box<Runs>),
     /// `check`.
     Check(Box<Check>),
+    /// `diff`.
+    Diff(Box<Diff>),
     /// A kind that has findings at most.
     Other,
 }
@@ -769,7 +773,7 @@ impl Document {
         match &self.body {
             Body::Analysis(a) => a.bpf.as_ref(),
             Body::Bpf(b) => Some(b),
-            Body::Runs(_) | Body::Check(_) | Body::Other => None,
+            Body::Runs(_) | Body::Check(_) | Body::Diff(_) | Body::Other => None,
         }
     }
 
@@ -789,6 +793,7 @@ impl Document {
         let body = match (head.kind.as_str(), &head.runs) {
             ("analysis" | "inputs", _) => Body::Analysis(serde_json::from_str(json).map_err(wrong)?),
             ("replay" | "whatif", _) => Body::Runs(serde_json::from_str(json).map_err(wrong)?),
+            ("diff", _) => Body::Diff(serde_json::from_str(json).map_err(wrong)?),
             ("check", _) => Body::Check(serde_json::from_str(json).map_err(wrong)?),
             ("bpf", None) => Body::Bpf(serde_json::from_str(json).map_err(wrong)?),
             _ => Body::Other,

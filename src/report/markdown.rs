@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::document::{Analysis, Body, Bpf, Check, Document, Finding, Gate, Proxy, Run};
+use super::document_diff::Diff;
 use super::words::{count, fit, signed};
 use crate::model::size::size;
 
@@ -36,9 +37,15 @@ pub(super) fn render(reports: &[Document]) -> String {
                 findings(&mut out, &found, false);
             }
             Body::Check(c) => check(&mut out, c),
+            Body::Diff(d) => diff(&mut out, d),
             Body::Other => {
                 let _ = writeln!(out, "**meshdump {}**\n", prose(&report.head.kind));
-                findings(&mut out, &found, false);
+                // what has no section of its own is not without findings because it names none
+                if found.is_empty() {
+                    out.push_str("This kind of report is shown by `-o text` and `-o json`.\n\n");
+                } else {
+                    findings(&mut out, &found, false);
+                }
             }
         }
         inputs(&mut out, report);
@@ -320,6 +327,40 @@ fn runs(out: &mut String, runs: &[Run]) {
     }
     others(out, runs.len().saturating_sub(FINDINGS) as u64);
     out.push('\n');
+}
+
+fn diff(out: &mut String, d: &Diff) {
+    out.push_str(if d.equal { "**meshdump diff**: no difference\n\n" } else { "**meshdump diff**\n\n" });
+    for (list, side) in [(&d.proxies_removed, "first"), (&d.proxies_added, "second")] {
+        for label in list {
+            let _ = writeln!(out, "- only in the {side}: {}", code(label, 80));
+        }
+    }
+    for part in d.parts() {
+        let _ = writeln!(out, "\n{}\n\n| what | was | now | difference |\n|---|--:|--:|--:|", code(part.title, 80));
+        for [what, was, now, delta] in &part.rows {
+            let _ = writeln!(out, "| {} | {was} | {now} | {delta} |", prose(what));
+        }
+        out.push('\n');
+        for (what, items) in &part.lists {
+            summary(out, &format!("{} {what}", count(items.len() as u64, "resource", "resources")));
+            for item in items.iter().take(FINDINGS) {
+                let _ = writeln!(out, "- {} {}", prose(item.kind), code(item.name, 120));
+                for f in item.fields.iter().take(EVIDENCE) {
+                    let _ = writeln!(out, "  - {}", code(f, 200));
+                }
+                let rest = item.fields.len().saturating_sub(EVIDENCE) as u64;
+                if rest > 0 {
+                    let _ = writeln!(out, "  - \\[{}\\]", count(rest, "other", "others"));
+                }
+            }
+            let rest = items.len().saturating_sub(FINDINGS) as u64;
+            if rest > 0 {
+                let _ = writeln!(out, "- \\[{}\\]", count(rest, "other", "others"));
+            }
+            close(out);
+        }
+    }
 }
 
 fn check(out: &mut String, c: &Check) {

@@ -7,6 +7,7 @@ pub mod check;
 mod ci;
 pub mod diff;
 mod document;
+mod document_diff;
 mod export;
 mod html;
 pub mod json;

@@ -7,6 +7,7 @@
 mod analysis;
 mod bpf;
 mod check;
+mod diff;
 mod runs;
 mod treemap;
 
@@ -166,12 +167,14 @@ fn section(report: &Document, i: usize) -> Markup {
             Body::Runs(r) => (runs::verdict(&report.head.kind, r)),
             Body::Bpf(b) => (bpf::verdict(b)),
             Body::Check(c) => (check::verdict(c)),
+            Body::Diff(d) => (diff::verdict(d)),
             Body::Other => h1 { "meshdump " (Name(&report.head.kind, 40)) },
         }
         // a what-if has no findings of its own: its verdict and table say it
-        @if !findings.is_empty() || !matches!(report.body, Body::Runs(_) | Body::Check(_)) { (headlines(&findings)) }
+        @if !findings.is_empty() || !matches!(report.body, Body::Runs(_) | Body::Check(_) | Body::Diff(_) | Body::Other) { (headlines(&findings)) }
         nav aria-label="Contents" {
-            @if let Body::Check(c) = &report.body { a href=(format!("#{}", id("findings"))) { (count(c.gates.len() as u64, "gate", "gates")) } }
+            @if matches!(report.body, Body::Diff(_)) { a href=(format!("#{}", id("findings"))) { "Differences" } }
+            @else if let Body::Check(c) = &report.body { a href=(format!("#{}", id("findings"))) { (count(c.gates.len() as u64, "gate", "gates")) } }
             @else { a href=(format!("#{}", id("findings"))) { (count(findings.len() as u64, "finding", "findings")) } }
             @if let Body::Analysis(a) = &report.body { (analysis::contents(a)) }
             @if let Body::Runs(r) = &report.body {
@@ -181,7 +184,10 @@ fn section(report: &Document, i: usize) -> Markup {
             @if report.bpf().is_some() { a href=(format!("#bpf-{i}")) { "BPF maps" } }
             a href=(format!("#{}", id("inputs"))) { "Inputs, model, caveats" }
         }
-        @if let Body::Check(c) = &report.body {
+        @if let Body::Diff(d) = &report.body {
+            h2 id=(id("findings")) { "Differences" }
+            (diff::sections(d))
+        } @else if let Body::Check(c) = &report.body {
             h2 id=(id("findings")) { "Gates" }
             (check::gates(c))
         } @else {
