@@ -127,6 +127,10 @@ struct Contour {
     /// Version of Contour: contour-0.5, contour-0.6, contour-0.12, contour-0.13, contour
     #[arg(long, value_name = "PRESET", default_value = "contour-0.13")]
     preset: Policy,
+    /// Listeners as another version writes them: contour-0.5 inline and in map order, contour-0.12 by SDS, contour-0.13 in
+    /// order besides
+    #[arg(long, value_name = "PRESET")]
+    shape: Option<Policy>,
     #[command(flatten)]
     out: Out,
 }
@@ -146,6 +150,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
                 names_per_secret: c.names_per_secret,
                 delete: c.delete,
                 policy: c.preset.clone(),
+                shape: contour::Shape::of(&c.shape.as_ref().unwrap_or(&c.preset).name),
             };
             write(&c.out, |folder| contour::generate(&options, folder))
         }

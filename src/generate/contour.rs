@@ -640,6 +640,8 @@ pub struct Options {
     pub delete: bool,
     /// The version of Contour, by name of its policy.
     pub policy: Policy,
+    /// How it writes its listeners.
+    pub shape: Shape,
 }
 
 /// How long Envoy takes to answer here: what a small configuration was measured at.
@@ -776,7 +778,7 @@ pub fn generate(options: &Options, folder: &mut dyn Folder) -> io::Result<()> {
         .iter()
         .map(|(t, kind, value)| Change { t: Us(*t), object: object(value), gone: *kind == "DELETED" })
         .collect();
-    let history = History::new(Shape::of(&options.policy.name), &changes);
+    let history = History::new(options.shape, &changes);
     let deliveries = history.deliveries(&options.policy, &answers(DRAIN_S));
     let end = deliveries.last().map_or(0, |d| d.t.0);
     folder.file("recording.jsonl.gz", &mut |out| {

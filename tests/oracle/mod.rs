@@ -1,5 +1,7 @@
 //! Streams that are fed to a live Envoy second by second, what it showed, and what the replay of the same stream says.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 pub(crate) mod random;
 pub(crate) mod scripted;
 
