@@ -81,8 +81,8 @@ pub struct ListenerIdentity {
     pub reuse_port: Option<bool>,
     /// `fcds_config` is there (≥ 1.35): never in place.
     pub filter_chain_discovery: bool,
-    /// A chain has no TLS transport socket but matches server names, so that before 1.20 an implicit TLS inspector comes
-    /// or goes with it.
+    /// A chain matches by what a TLS inspector finds and no listener filter is one, so that up to 1.19 an implicit one is
+    /// there.
     pub needs_tls_inspector: bool,
 }
 

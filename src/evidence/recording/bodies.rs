@@ -14,7 +14,7 @@ use crate::evidence::json::outline::Outline;
 use crate::model::envoy::Name;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
-use crate::model::stream::{Body, BodyId, Resource, XdsType};
+use crate::model::stream::{Body, BodyId, ListenerIdentity, Resource, XdsType};
 
 /// The type of a full name, v2 or v3.
 pub(super) fn xds_type(name: &str) -> XdsType {
@@ -101,19 +101,20 @@ pub(super) fn read(type_name: &str, given_name: &str, text: &[u8], bytes: u64, e
     };
     let found = equality::of(&text, kind, type_name);
     let own = own_name(&resource).unwrap_or_else(|| name_in(&text));
-    let (fetch_timeouts, invalid) = checks::of(&text, kind);
+    let checked = checks::of(&text, kind);
+    let listener = found.listener.map(|l| ListenerIdentity { needs_tls_inspector: checked.needs_tls_inspector, ..l });
     let body = Body {
         name: if given_name.is_empty() { own } else { names::word(given_name) },
         kind,
         resource,
         hash: found.hash,
         set_hash: found.set_hash,
-        listener: found.listener,
+        listener,
         outline: found.outline.into(),
         bytes,
         exact_wire,
-        fetch_timeouts,
-        invalid,
+        fetch_timeouts: checked.timeouts,
+        invalid: checked.invalid,
     };
     Read { body, fault: fault.or(replaced), text: keep.then(|| text.into()) }
 }

@@ -11,8 +11,19 @@ use crate::evidence::json::names;
 use crate::model::envoy::Name;
 use crate::model::stream::{FetchTimeout, Us, XdsType};
 
-/// Dependencies with an `initial_fetch_timeout` of their own, and why Envoy refuses the body.
-pub(super) fn of(text: &str, kind: XdsType) -> (Arc<[FetchTimeout]>, Option<Name>) {
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Dependencies with an `initial_fetch_timeout` of their own.
+    pub(super) timeouts: Arc<[FetchTimeout]>,
+    /// Why Envoy refuses the body.
+    pub(super) invalid: Option<Name>,
+    /// A listener with a chain whose match needs a TLS inspector, and without one among its filters.
+    pub(super) needs_tls_inspector: bool,
+}
+
+/// Looks at the JSON of a body.
+pub(super) fn of(text: &str, kind: XdsType) -> Found {
     let timed = text.contains("initial_fetch_timeout") || text.contains("initialFetchTimeout");
     let listener = kind == XdsType::Listener;
     let mut timeouts = Vec::new();
@@ -23,7 +34,12 @@ pub(super) fn of(text: &str, kind: XdsType) -> (Arc<[FetchTimeout]>, Option<Name
         let own = get(&body, "name", "name").and_then(Value::as_str).unwrap_or_default();
         collect(&body, own, &mut timeouts);
     }
-    (timeouts.into(), listener.then(|| one_match_twice(text)).flatten())
+    let chains: Option<Chains> = if listener { serde_json::from_str(text).ok() } else { None };
+    Found {
+        timeouts: timeouts.into(),
+        invalid: chains.as_ref().and_then(one_match_twice),
+        needs_tls_inspector: chains.is_some_and(|c| needs_tls_inspector(&c)),
+    }
 }
 
 fn get<'a>(value: &'a Value, snake: &str, camel: &str) -> Option<&'a Value> {
@@ -66,6 +82,14 @@ struct Chains {
     filter_chains: Vec<Chain>,
     #[serde(default, alias = "filterChainMatcher")]
     filter_chain_matcher: Option<serde::de::IgnoredAny>,
+    #[serde(default, alias = "listenerFilters")]
+    listener_filters: Vec<ListenerFilter>,
+}
+
+#[derive(Deserialize)]
+struct ListenerFilter {
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -78,8 +102,7 @@ struct Chain {
 
 /// Envoy refuses two chains that match the same (`filter_chain_manager_impl.cc`), unless a matcher picks the chain. What a
 /// match lists is taken apart as Envoy does: one entry per server name, application protocol, prefix range and so on.
-fn one_match_twice(text: &str) -> Option<Name> {
-    let chains: Chains = serde_json::from_str(text).ok()?;
+fn one_match_twice(chains: &Chains) -> Option<Name> {
     if chains.filter_chain_matcher.is_some() {
         return None;
     }
@@ -92,6 +115,20 @@ fn one_match_twice(text: &str) -> Option<Name> {
         }
     }
     None
+}
+
+/// Up to 1.19 Envoy puts a TLS inspector in front of such listeners by itself (`listener_impl.cc`,
+/// `buildTlsInspectorListenerFilter`).
+fn needs_tls_inspector(chains: &Chains) -> bool {
+    let needs = |m: &Value| {
+        let some = |snake, camel| get(m, snake, camel).and_then(Value::as_array).is_some_and(|l| !l.is_empty());
+        match get(m, "transport_protocol", "transportProtocol").and_then(Value::as_str).unwrap_or_default() {
+            "" => some("server_names", "serverNames") || some("application_protocols", "applicationProtocols"),
+            protocol => protocol == "tls",
+        }
+    };
+    chains.filter_chains.iter().filter_map(|c| c.filter_chain_match.as_ref()).any(needs)
+        && !chains.listener_filters.iter().any(|f| f.name == "envoy.filters.listener.tls_inspector")
 }
 
 fn entries(value: Option<&Value>) -> Vec<String> {
@@ -124,21 +161,34 @@ mod tests {
         let text = r#"{"name":"c","eds_cluster_config":{"eds_config":{"ads":{},"initialFetchTimeout":"2.5s"}},
             "x":[{"name":"k","sdsConfig":{"initial_fetch_timeout":"0s"}},
                  {"routeConfigName":"r","configSource":{"initial_fetch_timeout":"1s"}}]}"#;
-        let (found, invalid) = of(text, XdsType::Cluster);
-        let list: Vec<_> = found.iter().map(|f| (f.kind, &*f.name, f.timeout.0)).collect();
+        let found = of(text, XdsType::Cluster);
+        let list: Vec<_> = found.timeouts.iter().map(|f| (f.kind, &*f.name, f.timeout.0)).collect();
         assert_eq!(
             list,
             [(XdsType::Endpoints, "c", 2_500_000), (XdsType::Secret, "k", 0), (XdsType::RouteConfig, "r", 1_000_000)]
         );
-        assert_eq!(invalid, None);
+        assert_eq!(found.invalid, None);
     }
 
     #[test]
     fn chains_with_one_match() {
-        let refused = |chains: &str| of(&format!(r#"{{"name":"l","filter_chains":[{chains}]}}"#), XdsType::Listener).1;
+        let refused =
+            |chains: &str| of(&format!(r#"{{"name":"l","filter_chains":[{chains}]}}"#), XdsType::Listener).invalid;
         let a = r#"{"name":"a","filter_chain_match":{"server_names":["x","y"]}}"#;
         assert!(refused(&format!(r#"{a},{{"filterChainMatch":{{"serverNames":["y"]}}}}"#)).is_some());
         assert!(refused(&format!(r#"{a},{{"filterChainMatch":{{"serverNames":["z"]}}}},{{}}"#)).is_none());
         assert!(refused("{},{\"name\":\"b\"}").is_some(), "two that match everything");
+    }
+
+    #[test]
+    fn tls_inspectors_that_envoy_adds() {
+        let needs = |rest: &str| of(&format!(r#"{{"name":"l",{rest}}}"#), XdsType::Listener).needs_tls_inspector;
+        let names = r#""filter_chains":[{},{"filterChainMatch":{"serverNames":["x"]}}]"#;
+        assert!(needs(names));
+        assert!(!needs(&format!(r#"{names},"listener_filters":[{{"name":"envoy.filters.listener.tls_inspector"}}]"#)));
+        assert!(needs(r#""filter_chains":[{"filter_chain_match":{"transport_protocol":"tls"}}]"#));
+        let raw = r#"{"transport_protocol":"raw_buffer","application_protocols":["h2"]}"#;
+        assert!(!needs(&format!(r#""filter_chains":[{{"filter_chain_match":{raw}}}]"#)));
+        assert!(!needs(r#""filter_chains":[{"filter_chain_match":{"destination_port":80}}]"#));
     }
 }
