@@ -296,6 +296,29 @@ fn the_rules_give_what_istio_sent() {
     }
 }
 
+/// Contradicting and cut exports: the object, the line, and which one was taken.
+#[test]
+fn what_is_wrong_with_an_export_is_said_by_object_and_line() {
+    let bench = Bench::new();
+    let none = json!({});
+    let mut items = mesh();
+    items.push(service("shop", "cart", "10.0.0.1", &[("http", 81)], &none));
+    let export = serde_json::to_string_pretty(&json!({"apiVersion": "v1", "kind": "List", "items": items})).unwrap();
+    let line = export.lines().position(|l| l.contains("\"port\": 81")).unwrap();
+    bench.put("twice.json", &export);
+    let text = bench.run(&["whatif", "scope", "twice.json"]);
+    assert_eq!((text.code, text.stderr.as_str()), (0, ""));
+    let said = text.stdout.lines().find(|l| l.starts_with("noted")).unwrap_or_else(|| panic!("{}", text.stdout));
+    assert!(said.contains("Service shop/cart also stands at line"), "{said}");
+    let (_, report, _) = scope(&bench, &["twice.json"]);
+    let at = report["problems"][0]["line"].as_u64().unwrap() as usize;
+    assert!(at <= line + 1 && line < at + 30, "line {at} for an object around {line}");
+    // cut in the middle of the last pod: what was whole before counts
+    bench.put("cut.json", &export[..export.find("\"other\"").unwrap() + 3]);
+    let text = bench.run(&["whatif", "scope", "cut.json"]).stdout;
+    assert!(text.lines().any(|l| l.starts_with("lost") && l.contains("cut.json")), "{text}");
+}
+
 /// What `whatif scope` finds, one snapshot per code.
 #[test]
 fn every_code_has_a_snapshot() {

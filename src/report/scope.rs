@@ -40,8 +40,12 @@ pub fn scope(r: &ScopeReport, width: usize) -> String {
     for n in &r.notes {
         let _ = writeln!(out, "{}", wrap(&format!("note     {}", clean(n)), width, 9));
     }
-    for p in r.problems.iter().filter(|p| p.loss != "nothing").take(TOP) {
-        let _ = writeln!(out, "{}", wrap(&format!("lost     {}", problem_line(p)), width, 9));
+    for p in r.problems.iter().take(TOP) {
+        let word = if p.loss == "nothing" { "noted" } else { "lost" };
+        let _ = writeln!(out, "{}", wrap(&format!("{word:<8} {}", problem_line(p)), width, 9));
+    }
+    if r.problems.len() > TOP {
+        let _ = writeln!(out, "[{}]", count((r.problems.len() - TOP) as u64, "other problem", "other problems"));
     }
     out
 }
