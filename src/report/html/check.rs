@@ -7,7 +7,7 @@ use crate::report::document::{Check, Gate};
 
 /// Gates that do not hold, and places of one.
 const GATES: usize = 200;
-const PLACES: usize = 50;
+const PLACES: usize = 15;
 
 /// The answer.
 pub(super) fn verdict(c: &Check) -> Markup {
