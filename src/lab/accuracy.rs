@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::LabError;
 use super::fit::{Run, read_runs, relative_error, summary};
-use super::pairs;
+use super::{pairs, random};
 use crate::cost::Estimate;
 use crate::cost::envoy::changes::savings;
 use crate::cost::envoy::{Settings, Version, price};
@@ -40,29 +40,13 @@ pub fn markdown(folder: &Path, versions: &[(String, f64)]) -> Result<String, Lab
             read_runs(&folder.join(version))?.into_iter().partition(|r| r.name.starts_with(pairs::PREFIX));
         saved(&mut savings_table, version, &changed);
         let lines: Vec<Line> = runs.iter().map(|r| line(r, version, *idle)).collect();
-        let r = summary(&lines.iter().map(|l| l.error).collect::<Vec<_>>());
-        let resident =
-            summary(&lines.iter().map(|l| (l.resident.bytes as f64 - l.anonymous) / l.anonymous).collect::<Vec<_>>());
-        let width = summary(
-            &lines
-                .iter()
-                .map(|l| (l.predicted.high - l.predicted.low) as f64 / 2.0 / l.predicted.bytes as f64)
-                .collect::<Vec<_>>(),
-        );
-        let inside = lines.iter().filter(|l| l.inside).count();
-        let p = |x: f64| format!("{:.1} %", x * 100.0);
-        let _ = writeln!(
-            out,
-            "| {version} | {} | {} | {} | {} | {inside} of {} | ±{} | {} | {} |",
-            lines.len(),
-            p(r.median),
-            p(r.p90),
-            p(r.worst),
-            lines.len(),
-            p(width.median),
-            p(resident.median),
-            p(resident.worst)
-        );
+        let (drawn, designed): (Vec<_>, Vec<_>) = lines.iter().partition(|l| l.name.starts_with(random::PREFIX));
+        for (kind, lines) in [("designed", designed), ("random", drawn)] {
+            if lines.is_empty() {
+                continue;
+            }
+            summary_row(&mut out, &format!("{version}, {kind}"), &lines);
+        }
         let _ = writeln!(tables, "\n### Envoy {version}\n\nIdle: {} bytes.\n", idle);
         let _ =
             writeln!(tables, "| workload | measured | predicted | error | bounds | resident measured | predicted |");
@@ -91,6 +75,33 @@ pub fn markdown(folder: &Path, versions: &[(String, f64)]) -> Result<String, Lab
     out.push_str(&tables);
     out.push_str(include_str!("accuracy_tail.md"));
     Ok(out)
+}
+
+/// One row of the table on top of the document.
+fn summary_row(out: &mut String, name: &str, lines: &[&Line]) {
+    let r = summary(&lines.iter().map(|l| l.error).collect::<Vec<_>>());
+    let resident =
+        summary(&lines.iter().map(|l| (l.resident.bytes as f64 - l.anonymous) / l.anonymous).collect::<Vec<_>>());
+    let width = summary(
+        &lines
+            .iter()
+            .map(|l| (l.predicted.high - l.predicted.low) as f64 / 2.0 / l.predicted.bytes as f64)
+            .collect::<Vec<_>>(),
+    );
+    let inside = lines.iter().filter(|l| l.inside).count();
+    let p = |x: f64| format!("{:.1} %", x * 100.0);
+    let _ = writeln!(
+        out,
+        "| {name} | {} | {} | {} | {} | {inside} of {} | ±{} | {} | {} |",
+        lines.len(),
+        p(r.median),
+        p(r.p90),
+        p(r.worst),
+        lines.len(),
+        p(width.median),
+        p(resident.median),
+        p(resident.worst)
+    );
 }
 
 /// Rows of the table of savings from the runs before and after each change.
@@ -127,11 +138,14 @@ fn line(run: &Run, version: &str, idle: f64) -> Line {
     let settings = Settings { version: Version::parse(version), concurrency: run.workers, concurrency_known: true };
     let priced = price(&run.proxy, &settings);
     let predicted = priced.allocated();
+    // without a stream of the state of the world a process is smaller; what it is idle was not read for each run
+    let ads = run.proxy.bootstrap.as_ref().is_none_or(|b| b.ads && !b.delta);
+    let base = if ads { idle } else { priced.base.bytes as f64 };
     Line {
         name: run.name.clone(),
         measured: run.allocated,
         predicted,
-        error: relative_error(predicted.bytes as f64, run.allocated, idle),
+        error: relative_error(predicted.bytes as f64, run.allocated, base),
         inside: (predicted.low as f64..=predicted.high as f64).contains(&run.allocated),
         anonymous: run.anonymous,
         resident: priced.resident,
