@@ -61,7 +61,7 @@ POSSIBLE = [
     (r"Kubernetes object|Kubernetes YAML", r"kubernetes"),
     (r"list of Kubernetes object", r"kubernetes|istiod/configz"),
     (r"YAML", r"yaml|kubernetes|text"),
-    (r"log", r"envoy_log|text"),
+    (r"log", r"envoy_log|istiod_log|text"),
     (r"text|template", r"text"),
     (r"istiod or runtime entries", r"runtime|istiod/.*"),
     (r"(CSDS|DiscoveryResponse) .*", r"config_dump"),

@@ -385,7 +385,7 @@ fn a_near_miss_gets_a_hint() {
     let bench = Bench::new();
     for (args, hint) in [
         (&["analize", "x"][..], "'analyze'"),
-        (&["explain", "MD33"], "did you mean `MD30"),
+        (&["explain", "MD33"], "did you mean `MD3"),
         (&["man", "analise"], "did you mean `analyze`?"),
         (&["schema", "analisis"], "'analysis'"),
         (&["completions", "bahs"], "'bash'"),

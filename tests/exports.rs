@@ -104,7 +104,8 @@ fn by_stack(report: &Value) -> BTreeMap<String, u64> {
         text => text.to_owned(),
     };
     let mut out = BTreeMap::new();
-    for r in resources(report) {
+    // what costs nothing has no stack
+    for r in resources(report).iter().filter(|r| number(&r["bytes"]) > 0) {
         let stack = [or(&r["namespace"], "(no namespace)"), or(&r["kind"], "-"), or(&r["name"], "(no name)")];
         *out.entry(stack.join(";")).or_default() += number(&r["bytes"]);
     }

@@ -16,6 +16,7 @@ fn snapshot(name: &str, text: &str) {
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
+    settings.add_filter(r"off by \d[\d.]* %", "off by [share]");
     settings.add_filter(r" *\b\d[\d.,]* ([KMG]iB|B)\b", " [size]");
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
