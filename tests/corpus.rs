@@ -112,6 +112,26 @@ fn hosts_of_clusters_without_an_endpoint_set_count() {
     assert_eq!(answer["proxies"][0]["counts"]["endpoints"], 2 + 5 + 3);
 }
 
+#[test]
+fn the_states_of_a_listener_count_their_entry_once() {
+    let state = |port: u32| {
+        json!({"listener": {"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "http",
+            "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
+            "filter_chains": [{"filters": [{"name": "envoy.filters.network.tcp_proxy"}]}]}})
+    };
+    let entry = json!({"name": "http", "active_state": state(1), "draining_state": state(2)});
+    let dump = json!({"configs": [{"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump",
+        "dynamic_listeners": [entry]}]});
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("dump.json");
+    std::fs::write(&path, dump.to_string()).expect("a file");
+    let answer = analyze(&path);
+    assert_eq!(answer["proxies"][0]["counts"]["listeners"]["draining"], 1);
+    let kinds = answer["proxies"][0]["by_kind"].as_array().expect("kinds");
+    let bytes: u64 = kinds.iter().filter_map(|k| k["json_bytes"].as_u64()).sum();
+    assert_eq!(bytes, entry.to_string().len() as u64);
+}
+
 /// Every file of the corpus, against `scripts/count_corpus.py`.
 #[test]
 #[expect(clippy::print_stderr, reason = "a skipped test says why")]

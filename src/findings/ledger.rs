@@ -161,7 +161,12 @@ impl<'a> Ledger<'a> {
             let chains: u64 = p.chains.iter().map(|c| c.bytes).sum();
             let inline: u64 = p.inline_routes.iter().map(|c| c.bytes).sum();
             let chain_json: u64 = x.chains.iter().map(|c| c.len_bytes).sum();
-            l.kind("listener", 1, p.own.bytes, x.meta.span.len_bytes.saturating_sub(chain_json));
+            // the states of a listener stand in one entry, whose bytes count once
+            let same = |y: &&Listener| y.meta.span == x.meta.span;
+            let json = if i > 0 && same(&&proxy.listeners[i - 1]) { 0 } else { x.meta.span.len_bytes };
+            let states = proxy.listeners[i..].iter().take_while(same);
+            let chains_of_all: u64 = states.flat_map(|y| &y.chains).map(|c| c.len_bytes).sum();
+            l.kind("listener", 1, p.own.bytes, json.saturating_sub(chains_of_all));
             if !x.chains.is_empty() {
                 l.kind("filter_chain", x.chains.len() as u64, chains, chain_json);
             }
@@ -169,7 +174,7 @@ impl<'a> Ledger<'a> {
                 let tables = p.inline_routes.iter().filter(|r| r.bytes > 0).count();
                 l.kind("route_config", tables as u64, inline, 0);
             }
-            l.entry(proxy, entry(Kind::Listener, i, p.total().bytes, x.meta.span.len_bytes));
+            l.entry(proxy, entry(Kind::Listener, i, p.total().bytes, json));
         }
         for (i, t) in proxy.route_tables.iter().enumerate() {
             let p = &priced.route_tables[i];
@@ -247,8 +252,9 @@ impl<'a> Ledger<'a> {
             by_kind.add(e.kind.as_str().into(), name, sums);
             by_namespace.add(if b.namespace.is_empty() { "-".into() } else { b.namespace }, owner.clone(), sums);
             by_owner.add(owner, e.kind.as_str().into(), sums);
-            // virtual hosts are in the fields of their table
-            if let Some(m) = meta(proxy, e).filter(|_| e.kind != Kind::VirtualHost) {
+            // virtual hosts are in the fields of their table, and further states of a listener in those of its entry
+            let within = e.kind == Kind::VirtualHost || e.kind == Kind::Listener && e.json == 0;
+            if let Some(m) = meta(proxy, e).filter(|_| !within) {
                 let parts = match &m.fields {
                     Some(fields) => treemap::exclusive(fields.iter().map(|(path, n)| (&**path, *n)), m.span.len_bytes),
                     None => vec![("(small resources)", m.span.len_bytes)],
