@@ -342,6 +342,98 @@ fn a_tap_is_what_its_json_is() {
     let _ = load(&[&tap[..], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 0x22]].concat());
 }
 
+/// An entry of gRPC's binary log (`GrpcLogEntry`): second `t`, call, number within the call, kind, and more fields.
+fn log_entry(t: u8, call: u8, number: u8, kind: u8, rest: &[u8]) -> Vec<u8> {
+    [&field(1, &[8, t])[..], &[2 << 3, call, 3 << 3, number, 4 << 3, kind, 5 << 3, 2], rest].concat()
+}
+
+#[test]
+fn a_binary_log_of_grpc() {
+    let message = |data: &[u8]| field(8, &[&[8, 1][..], &field(2, data)].concat());
+    let header =
+        field(6, &field(2, b"/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"));
+    let other = [field(2, &field(1, b"node-2")), field(4, CDS.as_bytes())].concat();
+    let entries = [
+        log_entry(1, 1, 1, 1, &header),
+        log_entry(2, 1, 2, 3, &message(&wire_request("", None))),
+        log_entry(3, 1, 3, 4, &message(&wire_response("1", "n1", &[rich_cluster("a")]))),
+        log_entry(4, 1, 4, 3, &message(&wire_request("n1", Some("no")))),
+        // another Envoy of the same control plane
+        log_entry(4, 2, 1, 1, &header),
+        log_entry(4, 2, 2, 3, &message(&other)),
+        log_entry(4, 2, 3, 4, &message(&wire_response("1", "m1", &[rich_cluster("of another")]))),
+        // entry 5 of the call is not there; entry 7 was cut when it was written
+        log_entry(5, 1, 6, 4, &message(&wire_response("2", "n2", &[rich_cluster("b")]))),
+        log_entry(6, 1, 7, 4, &[&message(b"half")[..], &[10 << 3, 1]].concat()),
+    ];
+    let go: Vec<u8> = entries.iter().flat_map(|e| [&(e.len() as u32).to_be_bytes()[..], e].concat()).collect();
+    let java: Vec<u8> = entries
+        .iter()
+        .flat_map(|e| {
+            let mut out = Vec::new();
+            varint(&mut out, e.len() as u64);
+            [out, e.clone()].concat()
+        })
+        .collect();
+    for log in [&go, &java] {
+        let loaded = load(log);
+        let r = &loaded.recording;
+        let got: Vec<(Us, &str, &str)> = pushes(r).iter().map(|(e, p)| (e.t, &*p.version, &*p.nonce)).collect();
+        assert_eq!(got, [(Us(3_000_000), "1", "n1"), (Us(5_000_000), "2", "n2")]);
+        let bodies: Vec<&str> = r.bodies.iter().map(|b| &*b.name).collect();
+        assert_eq!(bodies, ["a", "b"], "no body of another node");
+        assert!(r.events.iter().any(|e| matches!(&e.what, What::Nack { error, .. } if &**error == "no")));
+        assert_eq!(gaps(r), [GapReason::Sequence, GapReason::Truncated]);
+        let said: Vec<&str> = loaded.problems.iter().map(|p| &*p.what).collect();
+        for what in ["1 messages were cut", "1 entries are missing", "1 calls are of other nodes"] {
+            assert!(said.iter().any(|s| s.starts_with(what)), "{what}: {said:?}");
+        }
+        let cut = load(&log[..log.len() - 3]);
+        assert!(gaps(&cut.recording).contains(&GapReason::Truncated));
+        for at in (0..log.len()).step_by(11) {
+            let _ = load(&log[..at]);
+        }
+    }
+}
+
+#[test]
+fn a_range_of_prometheus_lies_on_the_axis() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stream = file(folder.path(), "stream.jsonl", sotw(1.0, 1, &[cluster("a")]).as_bytes());
+    let series = |name: &str, pod: &str, values: &str| {
+        format!(r#"{{"metric":{{"__name__":"{name}","pod":"{pod}"}},"values":[{values}]}}"#)
+    };
+    let answer = format!(
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{},{},{},{}]}}}}"#,
+        series("envoy_server_memory_allocated", "a", r#"[2,"1000"],[3.5,"2000"],[4,"NaN"]"#),
+        series("envoy_listener_manager_total_listeners_draining", "a", r#"[2,"3"]"#),
+        series("envoy_server_memory_allocated", "b", r#"[2,"9"]"#),
+        series("up", "a", r#"[2,"1"]"#),
+    );
+    let range = file(folder.path(), "range.json", answer.as_bytes());
+    let loaded = read(&documents(&[&stream, &range]), &Options::default());
+    let observed: Vec<(Us, &str, u64)> = loaded
+        .recording
+        .events
+        .iter()
+        .filter_map(|e| match &e.what {
+            What::Observed { metric, value } => Some((e.t, &**metric, *value)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        observed,
+        [
+            (Us(2_000_000), "server.memory_allocated", 1000),
+            (Us(2_000_000), "listener_manager.total_listeners_draining", 3),
+            (Us(3_500_000), "server.memory_allocated", 2000),
+        ]
+    );
+    let said: Vec<&str> = loaded.problems.iter().map(|p| &*p.what).collect();
+    assert!(said.iter().any(|s| s.starts_with("several series of one metric")), "{said:?}");
+    assert!(said.iter().any(|s| s.starts_with("1 points have no number")), "{said:?}");
+}
+
 fn convert(r: &Loaded) -> String {
     let mut out = String::new();
     let done = meshdump::evidence::recording::write(r, Default::default(), |l| {
