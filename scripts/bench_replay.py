@@ -82,14 +82,20 @@ def run(binary, path):
     return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    arguments.add_argument("meshdump")
-    arguments.add_argument("folder", type=pathlib.Path)
-    arguments.add_argument("--updates", type=int, default=1_000_000)
-    arguments.add_argument("--runs", type=int, default=3)
-    a = arguments.parse_args()
+def arguments(description, updates):
+    """The command line of a benchmark of recordings, its folder made."""
+    parser = argparse.ArgumentParser(description=description.split("\n", 1)[0])
+    parser.add_argument("meshdump")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--updates", type=int, default=updates)
+    parser.add_argument("--runs", type=int, default=3)
+    a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
+    return a
+
+
+def main():
+    a = arguments(__doc__, 1_000_000)
     shapes = {"state of the world": lambda n: listeners(n, 500, False), "endpoints": endpoints,
               "full": lambda n: listeners(n, 50, True)}
     print("| stream | updates | wall s | CPU s | peak MiB |\n| --- | ---: | ---: | ---: | ---: |")

@@ -7,17 +7,15 @@ The shapes of bench_replay.py, and `one by one`: a delta stream in which each re
 listeners, so that there are as many responses as updates and thousands drain at a time. The target is 20 s on two cores, that is 40 s of CPU time, and the same bytes on one
 thread. Times are medians, peak resident memory is what wait4(2) says.
 """
-import argparse
 import hashlib
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
-from bench_replay import TYPE, endpoints, listener, listeners, make
+from bench_replay import TYPE, arguments, endpoints, listener, listeners, make
 
 SWEEPS = ["debounce.quiet=0s..49s:1s", "fixed-window.window=1s..50s:1s"]
 
@@ -46,13 +44,7 @@ def run(binary, path, threads):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    arguments.add_argument("meshdump")
-    arguments.add_argument("folder", type=pathlib.Path)
-    arguments.add_argument("--updates", type=int, default=100_000)
-    arguments.add_argument("--runs", type=int, default=3)
-    a = arguments.parse_args()
-    a.folder.mkdir(parents=True, exist_ok=True)
+    a = arguments(__doc__, 100_000)
     shapes = {"state of the world": lambda n: listeners(n, 500, False), "endpoints": endpoints,
               "full": lambda n: listeners(n, 50, True), "one by one": one_by_one}
     print("| stream | wall s | CPU s | peak MiB | under 40 s of CPU | one thread |\n| --- | ---: | ---: | ---: | --- | --- |")

@@ -161,14 +161,7 @@ pub(super) fn sidecar(services: &[Service], namespace: &str, own: Option<&str>) 
     }
     let passthrough = json!({"name": "PassthroughFilterChain", "filters": [tcp("PassthroughCluster")]});
     for (port, mut hosts) in tables.into_iter().filter(|(port, _)| asked.contains(port)) {
-        hosts.push(with(
-            vhost(
-                "allow_any",
-                &["*".into()],
-                vec![with(route("/", "PassthroughCluster"), json!({"name": "allow_any"}))],
-            ),
-            json!({"include_request_attempt_count": true}),
-        ));
+        hosts.push(allow_any());
         let options = json!({"max_direct_response_body_size_bytes": 1_048_576, "ignore_port_in_host_matching": true});
         w.routes.push(with(table(&port.to_string(), hosts), options));
         let http = istio_hcm(&format!("outbound_0.0.0.0_{port};"), rds(&port.to_string()), vec![]);

@@ -117,6 +117,22 @@ pub(super) fn read_up_to(stream: &mut (impl Read + ?Sized), buf: &mut [u8]) -> (
     (filled, Ok(()))
 }
 
+/// Bytes read at once by [`read_more`].
+const MORE_BYTES: usize = 1 << 20;
+
+/// Appends up to a megabyte of `stream` to `buffer`; true at the end of the stream.
+///
+/// # Errors
+///
+/// Those of the stream; what came before is in the buffer.
+pub fn read_more(stream: &mut (impl Read + ?Sized), buffer: &mut Vec<u8>) -> io::Result<bool> {
+    let from = buffer.len();
+    buffer.resize(from + MORE_BYTES, 0);
+    let (n, end) = read_up_to(stream, &mut buffer[from..]);
+    buffer.truncate(from + n);
+    end.map(|()| n < MORE_BYTES)
+}
+
 /// Fails once more than `max_bytes` would be given: the guard against bombs. Exactly `max_bytes` are fine.
 pub(super) struct Limited<R> {
     inner: R,

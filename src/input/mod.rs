@@ -31,6 +31,7 @@ use sha2::{Digest, Sha256};
 use crate::model::problem::{Loss, Problem};
 
 use compress::BUFFER_BYTES;
+pub use compress::read_more;
 pub use pages::Pages;
 use stored::{Layers, Stored};
 pub use walk::{collect, find_upward, is_file};

@@ -20,7 +20,8 @@ impl<'a> Pages<'a> {
         Self { map: Some(map), start }
     }
 
-    /// Unmaps the pages of `range`, offsets into the content. They stay in the page cache, and come back when they are read again.
+    /// Unmaps the pages of `range`, offsets into the content. They stay in the page cache, and come back when they are
+    /// read again.
     pub fn done(&self, range: Range<usize>) {
         #[cfg(target_os = "linux")]
         if let (Some(map), Some(at)) = (self.map, self.start.checked_add(range.start))

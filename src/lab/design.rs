@@ -96,6 +96,21 @@ fn plain_host(i: usize) -> Value {
     vhost(&format!("vhost-{i:04}"), &[format!("host-{i:04}.example.com")], vec![route("/", "backend")])
 }
 
+/// A filter chain for each of `n` route tables, since a table lives only while a connection manager asks for it.
+fn own_tables(w: &mut Workload, n: usize) {
+    common(w);
+    let chains = (0..n)
+        .map(|i| {
+            sni_chain(
+                &format!("host-{i:04}.example.com"),
+                vec![hcm("shared", rds(&format!("table-{i:04}")), vec![], json!({}))],
+            )
+        })
+        .collect();
+    w.routes.extend((0..n).map(|i| table(&format!("table-{i:04}"), vec![plain_host(i)])));
+    w.listeners.push(with(listener("main", chains), tls_inspector()));
+}
+
 fn host_with_route(i: usize, route: Value) -> Value {
     vhost(&format!("vhost-{i:04}"), &[format!("host-{i:04}.example.com")], vec![route])
 }

@@ -405,14 +405,7 @@ pub fn istio_sidecar(name: &str, services: usize, workers: u32, fewer_stats: boo
     // routes: the services over three ports, each with the catch-all of Istio
     for (t, port) in [8080, 80, 9090].into_iter().enumerate() {
         let mut hosts: Vec<Value> = (0..services).filter(|i| i % 3 == t).map(istio_vhost).collect();
-        hosts.push(with(
-            vhost(
-                "allow_any",
-                &["*".into()],
-                vec![with(route("/", "PassthroughCluster"), json!({"name": "allow_any"}))],
-            ),
-            json!({"include_request_attempt_count": true}),
-        ));
+        hosts.push(allow_any());
         w.routes.push(with(
             table(&port.to_string(), hosts),
             json!({"max_direct_response_body_size_bytes": 1_048_576, "ignore_port_in_host_matching": true}),

@@ -151,6 +151,14 @@ pub fn chain(filters: Vec<Value>) -> Value {
     json!({"filters": filters})
 }
 
+/// Istio's catch-all: what no service has goes where it wanted to.
+pub fn allow_any() -> Value {
+    with(
+        vhost("allow_any", &["*".into()], vec![with(route("/", "PassthroughCluster"), json!({"name": "allow_any"}))]),
+        json!({"include_request_attempt_count": true}),
+    )
+}
+
 /// A chain that matches a server name.
 pub fn sni_chain(server_name: &str, filters: Vec<Value>) -> Value {
     json!({"filter_chain_match": {"server_names": [server_name]}, "filters": filters})

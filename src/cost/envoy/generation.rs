@@ -10,10 +10,12 @@ use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
 use foldhash::{HashMap, HashMapExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::outside::outside_of;
+use super::sizes::{decoded, key_bytes};
 use super::stats::{Kept, Matcher};
 use super::table::Table;
 use super::term::{Term, Unit, family, t};
-use super::terms::{Frame, Object, decoded, key_bytes, outside_of, secret_terms, subscription, walk_apart};
+use super::terms::{Frame, Object, secret_terms, subscription, walk_apart};
 use super::{BY_SIZE, Item, Settings};
 use crate::cost::Estimate;
 use crate::model::envoy::{

@@ -8,6 +8,8 @@ pub mod changes;
 mod eras;
 pub mod generation;
 mod items;
+mod outside;
+mod sizes;
 pub mod stats;
 mod table;
 mod term;
@@ -25,9 +27,10 @@ use crate::cost::Estimate;
 use crate::model::envoy::{Proxy, State};
 
 pub use items::Item;
+pub use outside::{compiled_regexes, inlined_code, outside};
 pub use table::{Residual, Table, TableFile};
 pub use term::{Class, FamilyId, Term, Unit};
-pub use terms::{compiled_regexes, inlined_code, outside, walk};
+pub use terms::walk;
 
 /// A released Envoy version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -17,6 +17,8 @@ use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::items::Item;
+use super::outside::vm_key;
+use super::sizes::{arena_bytes, decoded, maglev_bytes, ring_bytes, rsa, size_class};
 use super::stats::{Kept, Matcher};
 use super::table::Table;
 use super::term::{Class, FamilyId, Term, Unit, family, t};
@@ -184,66 +186,6 @@ pub(super) fn subscription(of: Term, delta: bool) -> Term {
 
 /// Bytes of a certificate or bundle whose content is not in the evidence.
 const UNKNOWN_BYTES: f64 = 1200.0;
-
-/// Chains with an RSA key are longer than any with an ECDSA one; the key itself is never in the evidence.
-fn rsa(chain_bytes: f64) -> f64 {
-    f64::from(u8::from(chain_bytes > 950.0))
-}
-
-/// Length of the PEM key that belongs to a certificate chain of so many bytes: RSA-2048 or P-256.
-pub(super) fn key_bytes(chain_bytes: f64) -> f64 {
-    if rsa(chain_bytes) > 0.0 { 1704.0 } else { 227.0 }
-}
-
-/// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
-/// isolate per thread (workers and the main thread).
-pub fn outside(proxy: &Proxy, workers: u32) -> [(Term, f64); 3] {
-    let mut all = [0.0; 3];
-    let mut seen = HashSet::new();
-    for l in proxy.listeners.iter().filter(|l| l.meta.state != State::Error) {
-        outside_of(l.chains.iter(), workers, &mut |key| seen.insert(key), &mut all);
-    }
-    let [lua, lua_bytes, vms] = all;
-    [(t!("outside.lua"), lua), (t!("outside.lua_bytes"), lua_bytes), (t!("outside.wasm"), vms)]
-}
-
-/// [`outside`] of some filter chains, in its order; `first` says whether a virtual machine was not met before.
-pub(super) fn outside_of<'a>(
-    chains: impl Iterator<Item = &'a FilterChain>,
-    workers: u32,
-    first: &mut dyn FnMut(String) -> bool,
-    [lua, lua_bytes, vms]: &mut [f64; 3],
-) {
-    let threads = f64::from(workers + 1);
-    for f in chains.flat_map(|c| &c.filters).filter_map(|f| f.hcm.as_ref()).flat_map(|h| &h.http_filters) {
-        let kind = kind_of(f);
-        if kind.ends_with(".Lua") || kind == "envoy.lua" {
-            *lua += threads;
-            *lua_bytes += threads * f64::from(f.weight.string_bytes);
-        } else if kind.ends_with(".Wasm") && !f.payloads.is_empty() {
-            let hash = f.payloads.iter().fold(0u64, |a, p| a.rotate_left(1) ^ p.hash);
-            if first(vm_key(f, hash)) {
-                *vms += threads;
-            }
-        }
-    }
-}
-
-/// Bytes of the Wasm modules that stand in filter chains, each copy counted: while a response with them is handled they
-/// are decoded once more, and that memory is free again afterwards but stays resident. Measured on 1.40 with one to 61
-/// chains and modules of 20 KB to 1 MB: the heap grows with all copies, what V8 maps hardly with the module.
-pub fn inlined_code(proxy: &Proxy) -> f64 {
-    let listeners = proxy.listeners.iter().filter(|l| l.meta.state != State::Error);
-    let hcms = listeners.flat_map(|l| &l.chains).flat_map(|c| &c.filters).filter_map(|f| f.hcm.as_ref());
-    let wasm = hcms.flat_map(|h| &h.http_filters).filter(|f| kind_of(f).ends_with(".Wasm"));
-    wasm.flat_map(|f| &f.payloads).map(|p| decoded(p.len_bytes, p.base64)).sum()
-}
-
-/// Regular expressions of the route tables: compiling one takes memory that is free again afterwards, but stays resident.
-pub fn compiled_regexes(proxy: &Proxy) -> f64 {
-    let tables = proxy.route_tables.iter().filter(|t| t.meta.state != State::Error);
-    tables.flat_map(|t| &t.virtual_hosts).map(|v| f64::from(v.weight.regexes)).sum()
-}
 
 /// The terms of a retained message.
 struct WeightTerms {
@@ -979,93 +921,7 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-/// What decides which filters share a Wasm VM: its id, and the code.
-fn vm_key(f: &Extension, code_hash: u64) -> String {
-    format!("vm/{}/{code_hash:x}", f.vm_id)
-}
-
 /// The type of an extension's configuration, or its name when it has none.
-fn kind_of(e: &Extension) -> &str {
+pub(super) fn kind_of(e: &Extension) -> &str {
     if e.type_name.is_empty() { &e.name } else { &e.type_name }
-}
-
-pub(super) fn decoded(len_bytes: u32, base64: bool) -> f64 {
-    f64::from(len_bytes) * if base64 { 0.75 } else { 1.0 }
-}
-
-/// Bytes of one ring: 24 per entry; `ring_hash_lb.cc` scales the smallest weight up to the minimum ring size. Weights
-/// are taken as equal: with `hosts` of them, the ring has the least multiple of `hosts` that is not below the minimum.
-fn ring_bytes(hosts: u32, minimum: Option<u64>, maximum: Option<u64>) -> f64 {
-    if hosts == 0 {
-        return 0.0;
-    }
-    let minimum = minimum.unwrap_or(1024);
-    let maximum = maximum.unwrap_or(8 << 20);
-    let hosts = u64::from(hosts);
-    let entries = minimum.div_ceil(hosts).saturating_mul(hosts).min(maximum.max(hosts));
-    size_class(entries.saturating_mul(24)) as f64
-}
-
-/// Bytes of the protobuf arenas that keep a load assignment, one in the cluster and one for its next generation, as
-/// measured on 1.40 (1.36 and 1.38 keep it outside arenas, which their tables' prices say). Blocks double from 256 bytes
-/// on: a staircase up to 16 KiB. Above, both arenas have blocks of 32 KiB, of which between a half and all of one is left
-/// over; 56 to 250 hosts in ten clusters gave the steps of the table, 500 hosts over two transports its slope.
-fn arena_bytes(h: HostCounts, w: Weight) -> f64 {
-    let content = 300 * u64::from(h.hosts) + 75 * u64::from(h.localities) + 25 * u64::from(w.struct_values);
-    let (mut have, mut block) = (0u64, 256u64);
-    while have < content && block < 16 << 10 {
-        have += block;
-        block *= 2;
-    }
-    if content <= have {
-        return 2.0 * have as f64;
-    }
-    let filled = ((content as f64 - 16_800.0) / 13_200.0).clamp(0.0, 1.0);
-    1.87 * content as f64 + 65_536.0 * (0.5 + 0.5 * filled)
-}
-
-/// Bytes of one maglev table: `bit_width(hosts)` bits per slot and 16 bytes per host, or (before 1.26) a shared pointer
-/// per slot. A single host needs none: against round robin, 1.40 takes 1.7 KB less for it, and 39.7 KB more for two.
-fn maglev_bytes(hosts: u32, table_size: Option<u64>, compact: bool) -> f64 {
-    if hosts <= 1 {
-        return 0.0;
-    }
-    let slots = table_size.unwrap_or(65_537);
-    if !compact {
-        return size_class(slots * 16) as f64;
-    }
-    let bits = u64::from(32 - hosts.leading_zeros());
-    (size_class((slots * bits).div_ceil(8)) + size_class(16 * u64::from(hosts))) as f64
-}
-
-/// What tcmalloc hands out for a request (`tcmalloc/size_classes.cc`): steps of an eighth of the power of two below,
-/// and whole 8 KiB pages above 256 KiB.
-fn size_class(bytes: u64) -> u64 {
-    match bytes {
-        0..=16 => bytes.next_multiple_of(8),
-        17..=128 => bytes.next_multiple_of(16),
-        129..=262_144 => bytes.next_multiple_of((1 << (63 - (bytes - 1).leading_zeros())) / 8),
-        _ => bytes.next_multiple_of(8192),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_have_the_sizes_envoy_gives_them() {
-        // measured on 1.40: 28.8 KB for ten hosts at the default size, 40.4 KB for maglev
-        assert_eq!(ring_bytes(10, None, None), 28_672.0 - 2_048.0 * 1.0);
-        assert_eq!(maglev_bytes(10, None, true), 36_864.0 + 160.0);
-        assert_eq!(maglev_bytes(10, None, false), 1_056_768.0);
-        assert_eq!(ring_bytes(0, None, None), 0.0);
-    }
-
-    #[test]
-    fn size_classes_never_shrink_a_request() {
-        for bytes in (0..1_000_000).step_by(37) {
-            assert!(size_class(bytes) >= bytes);
-        }
-    }
 }

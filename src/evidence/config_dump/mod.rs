@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use cut::{Cutter, Piece, Remark};
 use resource::Resource;
 
-use crate::input::{Pages, StreamError};
+use crate::input::{Pages, StreamError, read_more};
 use crate::model::envoy::{LARGE_RESOURCE_BYTES, Proxy, SectionVersions, Unknown};
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::{InputId, Span};
@@ -54,7 +54,6 @@ pub struct Dumps {
 }
 
 /// Bytes of a stream read at a time.
-const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of pieces in a batch of a mapped file.
 const BATCH_BYTES: usize = 512 << 10;
 
@@ -195,7 +194,7 @@ pub fn read_stream(
         let mut sequence = 0;
         let mut buffer: Vec<u8> = Vec::new();
         loop {
-            let complete = match fill(stream, &mut buffer) {
+            let complete = match read_more(stream, &mut buffer) {
                 Ok(complete) => complete,
                 Err(e) => {
                     error = Some(e);
@@ -228,28 +227,6 @@ pub fn read_stream(
         }
     });
     finish(label, input, cutter, work, error)
-}
-
-/// Appends up to [`CHUNK_BYTES`] to `buffer`; true at the end of the stream.
-fn fill(stream: &mut (dyn Read + Send), buffer: &mut Vec<u8>) -> std::io::Result<bool> {
-    let from = buffer.len();
-    buffer.resize(from + CHUNK_BYTES, 0);
-    let mut at = from;
-    let result = loop {
-        match stream.read(&mut buffer[at..]) {
-            Ok(0) => break Ok(true),
-            Ok(n) => {
-                at += n;
-                if at == buffer.len() {
-                    break Ok(false);
-                }
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => break Err(e),
-        }
-    };
-    buffer.truncate(at);
-    result
 }
 
 fn dispatch<'scope>(scope: &rayon::Scope<'scope>, work: &'scope Work, read: impl FnOnce() + Send + 'scope) {

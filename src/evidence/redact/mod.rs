@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::kind::{Kind, sniff};
 use super::load::utf16;
 use super::secrets::Class;
-use crate::input::{Content, Document, HEAD_BYTES};
+use crate::input::{Content, Document, HEAD_BYTES, read_more};
 pub(super) use json::is_operator;
 use json::{Dialect, Rewriter, Yaml, scrub};
 use words::Pseudonyms;
@@ -339,13 +339,10 @@ impl Redactor {
         let mut rewriter = Rewriter::new(&mut self.names, &mut self.report, label, dialect);
         let mut buffer: Vec<u8> = Vec::new();
         loop {
-            let from = buffer.len();
-            buffer.resize(from + (1 << 20), 0);
-            let n = fill(stream, &mut buffer[from..])?;
-            buffer.truncate(from + n);
-            let used = rewriter.feed(&buffer, n == 0, out)?;
+            let ended = read_more(stream, &mut buffer)?;
+            let used = rewriter.feed(&buffer, ended, out)?;
             buffer.drain(..used);
-            if n == 0 {
+            if ended {
                 return Ok(());
             }
         }
@@ -421,19 +418,6 @@ fn reader(content: Content<'_>) -> Box<dyn Read + Send + '_> {
     }
 }
 
-fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut at = 0;
-    while at < buffer.len() {
-        match stream.read(&mut buffer[at..]) {
-            Ok(0) => break,
-            Ok(n) => at += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(at)
-}
-
 /// Longest line held; a longer one is rewritten in parts.
 const MAX_LINE_BYTES: usize = 16 << 20;
 
@@ -441,21 +425,18 @@ const MAX_LINE_BYTES: usize = 16 << 20;
 fn lines(stream: &mut dyn Read, mut f: impl FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut buffer: Vec<u8> = Vec::new();
     loop {
-        let from = buffer.len();
-        buffer.resize(from + (1 << 20), 0);
-        let n = fill(stream, &mut buffer[from..])?;
-        buffer.truncate(from + n);
+        let ended = read_more(stream, &mut buffer)?;
         let mut at = 0;
         while let Some(len) = memchr::memchr(b'\n', &buffer[at..]) {
             f(&buffer[at..at + len], b"\n")?;
             at += len + 1;
         }
-        if n == 0 || buffer.len() - at > MAX_LINE_BYTES {
+        if ended || buffer.len() - at > MAX_LINE_BYTES {
             f(&buffer[at..], b"")?;
             at = buffer.len();
         }
         buffer.drain(..at);
-        if n == 0 {
+        if ended {
             return Ok(());
         }
     }

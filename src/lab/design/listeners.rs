@@ -173,19 +173,7 @@ pub(super) fn chains(d: &mut Design) {
         } else {
             format!("chain/http own rds workers={workers}")
         };
-        d.add(name, workers, |w| {
-            common(w);
-            let chains = (0..n)
-                .map(|i| {
-                    sni_chain(
-                        &format!("host-{i:04}.example.com"),
-                        vec![hcm("shared", rds(&format!("table-{i:04}")), vec![], json!({}))],
-                    )
-                })
-                .collect();
-            w.routes.extend((0..n).map(|i| table(&format!("table-{i:04}"), vec![plain_host(i)])));
-            w.listeners.push(with(listener("main", chains), tls_inspector()));
-        });
+        d.add(name, workers, |w| own_tables(w, n));
     }
     d.chains(
         "http inline",

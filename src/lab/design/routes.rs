@@ -272,20 +272,7 @@ pub(super) fn routes(d: &mut Design) {
         &|i| json!({"metadata": {"filter_metadata": {"envoy-gateway": {"resources": [{"kind": "HTTPRoute", "namespace": "default", "name": format!("route-{i}")}]}}}}),
     );
     for n in [20, 100, 400] {
-        d.add(format!("route/tables={n}"), 1, |w| {
-            common(w);
-            // one chain per table, since a table lives only while a connection manager asks for it
-            let chains = (0..n)
-                .map(|i| {
-                    sni_chain(
-                        &format!("host-{i:04}.example.com"),
-                        vec![hcm("shared", rds(&format!("table-{i:04}")), vec![], json!({}))],
-                    )
-                })
-                .collect();
-            w.routes.extend((0..n).map(|i| table(&format!("table-{i:04}"), vec![plain_host(i)])));
-            w.listeners.push(with(listener("main", chains), tls_inspector()));
-        });
+        d.add(format!("route/tables={n}"), 1, |w| own_tables(w, n));
     }
     d.add("route/istio", 2, |w| {
         common(w);

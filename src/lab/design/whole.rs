@@ -270,7 +270,7 @@ pub(super) fn shapes(d: &mut Design) {
             }
         });
     }
-    d.add("shape/istio balancer", 1, |w| {
+    let balanced = |w: &mut Workload| {
         mesh_secrets(w);
         for i in 0..100 {
             w.clusters.push(with(
@@ -279,17 +279,11 @@ pub(super) fn shapes(d: &mut Design) {
             ));
             w.endpoints.push(endpoints(i, 2, false));
         }
-    });
+    };
+    d.add("shape/istio balancer", 1, balanced);
     d.add("shape/istio balancer stats", 2, |w| {
         w.bootstrap = Some(istio_stats());
-        mesh_secrets(w);
-        for i in 0..100 {
-            w.clusters.push(with(
-                whole(i),
-                json!({"lb_policy": "LEAST_REQUEST", "common_lb_config": {"locality_weighted_lb_config": {}}}),
-            ));
-            w.endpoints.push(endpoints(i, 2, false));
-        }
+        balanced(w);
     });
 }
 
