@@ -210,11 +210,11 @@ fn read(d: &Document, kind: Kind, input: InputId, limits: config_dump::Limits) -
             (Reading::Kubernetes(objects), problems)
         }
         Kind::StatsText | Kind::StatsJson | Kind::StatsPrometheus => {
-            let (s, p) = with_stream(content, |r| stats::read(d.label(), r));
+            let (s, p) = stats::read(d.label(), &mut *content.reader());
             companion(s, p, |proxy, s| proxy.stats = Some(s))
         }
         Kind::ClustersText => {
-            let (s, p) = with_stream(content, |r| clusters::read(d.label(), r));
+            let (s, p) = clusters::read(d.label(), &mut *content.reader());
             companion(s, p, |proxy, s| proxy.cluster_statuses = Some(s))
         }
         _ => {
@@ -257,13 +257,6 @@ fn companion<T: Send + 'static>(
     match value {
         Some(v) => (Reading::Companion(Box::new(move |p| set(p, v))), problems),
         None => (Reading::Nothing, problems),
-    }
-}
-
-fn with_stream<R>(content: Content<'_>, f: impl FnOnce(&mut dyn Read) -> R) -> R {
-    match content {
-        Content::Slice(mut bytes) => f(&mut bytes),
-        Content::Stream(mut stream) => f(&mut *stream),
     }
 }
 

@@ -20,3 +20,4 @@ pub mod redact;
 mod secrets;
 mod semantic;
 pub mod watch;
+mod window;

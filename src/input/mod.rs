@@ -112,6 +112,14 @@ impl fmt::Debug for Content<'_> {
 }
 
 impl<'a> Content<'a> {
+    /// The bytes as a stream, wherever they are.
+    pub fn reader(self) -> Box<dyn Read + Send + 'a> {
+        match self {
+            Self::Slice(bytes) => Box::new(bytes),
+            Self::Stream(stream) => stream,
+        }
+    }
+
     /// All bytes, borrowed where they are in memory, and the error that ended a stream early.
     ///
     /// A stream is read into memory, up to [`Limits::max_inflated_bytes`].

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
-use super::lines::Lines;
 use crate::evidence::json::{names, tally};
+use crate::evidence::window::Window;
 use crate::model::envoy::{ClusterStatus, Name};
 use crate::model::problem::{Loss, Problem};
 
@@ -79,7 +79,7 @@ pub(in crate::evidence) fn fact(line: &[u8]) -> Option<Fact<'_>> {
 ///
 /// `None` when no line is one of `/clusters`. A last line without an end is not used, since its number may be cut.
 pub fn read(label: &str, stream: &mut dyn Read) -> (Option<Vec<ClusterStatus>>, Vec<Problem>) {
-    let mut lines = Lines::new(stream);
+    let mut lines = Window::new(stream);
     let mut out: Vec<ClusterStatus> = Vec::new();
     let mut index: HashMap<Name, usize> = HashMap::new();
     // hosts by hash: a mesh has a hundred thousand of them, and an address is met a dozen times in a row

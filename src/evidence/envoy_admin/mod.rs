@@ -10,7 +10,6 @@
 pub mod certs;
 pub mod clusters;
 pub mod init_dump;
-mod lines;
 pub mod listeners;
 pub mod memory;
 pub mod server_info;

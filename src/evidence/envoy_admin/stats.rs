@@ -6,10 +6,10 @@ use std::io::Read;
 
 use serde::Deserialize;
 
-use super::lines::{Line, Lines};
 use crate::evidence::json::message::Num;
 use crate::evidence::json::skip::{Skip, skip_space, value_end};
 use crate::evidence::json::{names, tally};
+use crate::evidence::window::{Line, Window};
 use crate::model::envoy::{Name, Stats};
 use crate::model::problem::{Loss, Problem};
 
@@ -23,7 +23,7 @@ const MAX_ENTRY_BYTES: usize = 64 << 10;
 /// `cluster_traffic` when it has `upstream_rq_total` or `upstream_cx_total`, under the name its stats have: in text
 /// Envoy writes `_` for `:`. `updates_rejected` is the sum of `lds.update_rejected` and `cds.update_rejected`.
 pub fn read(label: &str, stream: &mut dyn Read) -> (Option<Stats>, Vec<Problem>) {
-    let mut lines = Lines::new(stream);
+    let mut lines = Window::new(stream);
     let mut gathered = Gathered::default();
     let mut problems = Vec::new();
     let mut strange = 0u64;
@@ -308,7 +308,7 @@ struct Entry<'a> {
 }
 
 /// `{"stats":[{"name":...,"value":...},...,{"histograms":{...}}]}`, entry by entry.
-fn json(label: &str, lines: &mut Lines<'_>, gathered: &mut Gathered, problems: &mut Vec<Problem>) {
+fn json(label: &str, lines: &mut Window<'_>, gathered: &mut Gathered, problems: &mut Vec<Problem>) {
     let list = loop {
         let rest = lines.rest();
         match memchr::memmem::find(rest, b"\"stats\"") {
@@ -369,12 +369,12 @@ fn json(label: &str, lines: &mut Lines<'_>, gathered: &mut Gathered, problems: &
 }
 
 /// `None` when the stream broke: then that is the problem.
-fn early(label: &str, lines: &Lines<'_>) -> Option<Problem> {
+fn early(label: &str, lines: &Window<'_>) -> Option<Problem> {
     let what = "the file ends inside the list of stats; what was whole before is used";
     lines.error.is_none().then(|| Problem::new(label, Loss::Part, what).at(lines.offset()).hint("fetch /stats again"))
 }
 
-fn skip_entry(lines: &mut Lines<'_>) -> bool {
+fn skip_entry(lines: &mut Window<'_>) -> bool {
     let mut skip = Skip::default();
     loop {
         match skip.feed(lines.rest()) {

@@ -4,32 +4,31 @@
 use std::collections::BTreeMap;
 
 use super::sequence::Sequence;
-use super::settings;
 use super::tap::{Streams, timestamp};
 use super::timeline::Timeline;
 use crate::evidence::protobuf::wire::{Fields, varint};
+use crate::evidence::window::Window;
 use crate::input::Document;
 use crate::model::envoy::Name;
 use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
 use crate::model::stream::{GapReason, Us, What};
 
-/// Length and head of the record at the front of `bytes`.
-fn record(bytes: &[u8], big_endian: bool) -> Option<(usize, usize)> {
+/// Length of the record at the front of `bytes`, and of what says it.
+fn prefix(bytes: &[u8], big_endian: bool) -> Option<(u64, usize)> {
     if big_endian {
         let head = bytes.get(..4)?;
-        return Some((u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize, 4));
+        return Some((u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]])), 4));
     }
-    let (len, n) = varint(bytes)?;
-    Some((usize::try_from(len).ok()?, n))
+    varint(bytes)
 }
 
 /// Whether `head` begins like such a log: the first field of the first entry is its timestamp.
 pub(in crate::evidence) fn is_binlog(head: &[u8]) -> Option<bool> {
     [true, false].into_iter().find(|big_endian| {
-        record(head, *big_endian).is_some_and(|(len, n)| {
+        prefix(head, *big_endian).is_some_and(|(len, n)| {
             let entry = &head[n..];
-            matches!(entry, [0x0a, t @ 2..=16, 0x08, ..] if usize::from(*t) + 2 <= len) && len < 1 << 30
+            matches!(entry, [0x0a, t @ 2..=16, 0x08, ..] if u64::from(*t) + 2 <= len) && len < 1 << 30
         })
     })
 }
@@ -47,22 +46,18 @@ struct Call {
 
 /// Reads the log in `document` into `timeline`.
 pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline) {
-    let bytes = settings::bytes(document, timeline);
     let label = document.label();
-    let big_endian = is_binlog(&bytes).unwrap_or(true);
+    let mut stream = match document.open() {
+        Ok(content) => content.reader(),
+        Err(e) => return timeline.problems.push(document.problem(&e)),
+    };
+    let mut window = Window::new(&mut *stream);
+    let big_endian = is_binlog(document.head()).unwrap_or(true);
     let mut calls: BTreeMap<u64, Call> = BTreeMap::new();
     let mut streams = Streams::new(timeline, input);
-    let (mut at, mut last, mut missing, mut truncated, mut others) = (0, Us(0), 0_u64, 0_u32, 0_u32);
-    let mut tail = false;
+    let (mut last, mut missing, mut truncated, mut others) = (Us(0), 0_u64, 0_u32, 0_u32);
     let mut node: Option<Name> = None;
-    while at < bytes.len() {
-        let entry = record(&bytes[at..], big_endian).and_then(|(len, n)| bytes.get(at + n..(at + n).checked_add(len)?));
-        let Some(entry) = entry else {
-            tail = true;
-            break;
-        };
-        let start = (entry.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
-        at = start as usize + entry.len();
+    while let Some((start, entry)) = window.record(|head| prefix(head, big_endian)) {
         let (mut t, mut call, mut number, mut kind, mut cut) = (Us(0), 0, 0, 0, false);
         let (mut data, mut method) = (&[][..], &[][..]);
         for (n, v) in Fields::new(entry) {
@@ -124,6 +119,9 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
             _ => {}
         }
     }
+    if let Some(e) = &window.error {
+        streams.timeline.problems.push(document.problem(e));
+    }
     for c in calls.into_values() {
         if let Some(stream) = c.stream {
             streams.end(stream, c.sequence, label);
@@ -150,7 +148,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
     if streams.responses == 0 {
         problem(Loss::Whole, "no discovery response in this log".to_owned(), "");
     }
-    if tail {
+    if !window.rest().is_empty() {
         problem(
             Loss::Nothing,
             "tail truncated: the last entry is not whole".to_owned(),

@@ -6,7 +6,9 @@
 //! Envoy writes local time without a zone. `--log-tz` says which; without it the log is fitted to the pushes of the
 //! other sources, if there are any (see [`fit`]).
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::io::Read;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -15,8 +17,10 @@ use super::bodies::xds_type;
 use super::settings;
 use super::timeline::Timeline;
 use crate::evidence::config_dump::bare_type;
+use crate::evidence::envoy_admin::utf8;
 use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::Outline;
+use crate::evidence::window::Window;
 use crate::input::Document;
 use crate::model::envoy::Name;
 use crate::model::problem::{Loss, Problem};
@@ -389,15 +393,24 @@ pub fn zone(text: &str) -> Result<TimeZone, String> {
 
 /// Reads the log in `document` into `timeline`.
 pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline, tz: Option<&TimeZone>) {
-    let bytes = settings::bytes(document, timeline);
     let label = document.label();
+    let converted;
+    let mut stream: Box<dyn Read> = if matches!(utf8(document.head()), Cow::Owned(_)) {
+        converted = settings::bytes(document, timeline);
+        Box::new(&*converted)
+    } else {
+        match document.open() {
+            Ok(content) => content.reader(),
+            Err(e) => return timeline.problems.push(document.problem(&e)),
+        }
+    };
+    let mut window = Window::new(&mut *stream);
     let mut reader = Reader::default();
     let (mut owned, mut lines, mut local, mut debug) = (String::new(), 0_u64, false, false);
-    for raw in bytes.split(|b| *b == b'\n') {
-        let text = String::from_utf8_lossy(raw);
-        let text = text.trim_end_matches('\r');
+    while let Some(raw) = window.next() {
+        let text = String::from_utf8_lossy(raw.text);
         let line =
-            if text.starts_with('{') { json(text, &mut owned) } else { bracketed(text).or_else(|| tabbed(text)) };
+            if text.starts_with('{') { json(&text, &mut owned) } else { bracketed(&text).or_else(|| tabbed(&text)) };
         let Some(mut line) = line else { continue };
         lines += 1;
         debug |= line.debug;
@@ -408,6 +421,13 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline,
             }
         }
         reader.line(&line);
+    }
+    if let Some(e) = &window.error {
+        timeline.problems.push(document.problem(e));
+    }
+    if window.too_long > 0 {
+        let what = format!("{} lines are longer than a line of a log can be; they were skipped", window.too_long);
+        timeline.problems.push(Problem::new(label, Loss::Nothing, what));
     }
     if lines == 0 {
         timeline.problems.push(

@@ -10,9 +10,9 @@ use std::io::Read;
 use super::bodies;
 use super::discovery;
 use super::sequence::Sequence;
-use super::settings;
 use super::timeline::Timeline;
 use crate::evidence::protobuf::wire::{Fields, Value, varint};
+use crate::evidence::window::Window;
 use crate::input::Document;
 use crate::model::envoy::Node;
 use crate::model::problem::{Loss, Problem};
@@ -310,24 +310,19 @@ fn events(wrapper: &[u8]) -> (u64, Vec<&[u8]>, bool) {
 
 /// Reads the tap in `document` into `timeline`.
 pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline) {
-    let bytes = settings::bytes(document, timeline);
     let label = document.label();
-    let (mut at, mut cut, mut segments) = (0, 0_u32, 0_u32);
+    let mut stream = match document.open() {
+        Ok(content) => content.reader(),
+        Err(e) => return timeline.problems.push(document.problem(&e)),
+    };
+    let mut window = Window::new(&mut *stream);
+    let (mut cut, mut segments) = (0_u32, 0_u32);
     let mut connections: BTreeMap<u64, Connection> = BTreeMap::new();
     let mut last = None;
-    let mut tail = None;
     let events_before = timeline.events.len();
     let mut streams = Streams::new(timeline, input);
     let mut lost = None;
-    while at < bytes.len() {
-        let record = varint(&bytes[at..]).and_then(|(len, n)| {
-            let end = (at + n).checked_add(usize::try_from(len).ok()?)?;
-            Some((at + n, bytes.get(at + n..end)?))
-        });
-        let Some((start, wrapper)) = record else {
-            tail = Some(at);
-            break;
-        };
+    while let Some((start, wrapper)) = window.record(varint) {
         let (id, found, truncated) = events(wrapper);
         cut += u32::from(truncated);
         let c = connections.entry(id).or_default();
@@ -358,7 +353,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
                         let told = streams.request(s.t, stream, &message, sequence);
                         c.streams.insert(h2, (stream, delta.or(told)));
                     } else {
-                        streams.response(s.t, stream, &message, start as u64, delta, sequence);
+                        streams.response(s.t, stream, &message, start, delta, sequence);
                     }
                 }
                 if direction.lost && lost.is_none() {
@@ -369,7 +364,9 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
                 streams.event(s.t, 0, What::Connection(false));
             }
         }
-        at = start + wrapper.len();
+    }
+    if let Some(e) = &window.error {
+        streams.timeline.problems.push(document.problem(e));
     }
     for c in connections.into_values() {
         for (stream, sequence) in c.sequences {
@@ -386,11 +383,11 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
         );
         return;
     }
-    if let Some(at) = tail {
+    if !window.rest().is_empty() {
         streams.event(last, 0, What::Gap { until: last, reason: GapReason::Truncated });
         streams.timeline.problems.push(
             Problem::new(label, Loss::Nothing, "tail truncated: the last record of the tap is not whole")
-                .at(at as u64)
+                .at(window.offset())
                 .hint("Envoy writes the file through a buffer; stop it before copying the file"),
         );
     }
@@ -398,7 +395,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
         streams.event(t, 0, What::Gap { until: last, reason: GapReason::Truncated });
         streams.timeline.problems.push(
             Problem::new(label, Loss::Part, "the bytes of the connection are not HTTP/2 with gRPC from here on")
-                .at(at as u64)
+                .at(at)
                 .hint("put the tap on the cluster of the xDS server, around its transport socket"),
         );
     }

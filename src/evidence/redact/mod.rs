@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::kind::{Kind, sniff};
 use super::load::utf16;
 use super::secrets::Class;
-use crate::input::{Content, Document, HEAD_BYTES, read_more};
+use crate::input::{Document, HEAD_BYTES, read_more};
 pub(super) use json::is_operator;
 use json::{Dialect, Rewriter, Yaml, scrub};
 use words::Pseudonyms;
@@ -244,7 +244,7 @@ impl Redactor {
                 for d in *documents {
                     hash.update(b"\0document\0");
                     let Ok(content) = d.open() else { continue };
-                    let mut stream = reader(content);
+                    let mut stream = content.reader();
                     let mut buffer = vec![0; 1 << 20];
                     while let Ok(n @ 1..) = stream.read(&mut buffer) {
                         hash.update(&buffer[..n]);
@@ -294,7 +294,7 @@ impl Redactor {
                 end?;
                 Box::new(io::Cursor::new(utf16(&bytes).0.into_bytes()))
             } else {
-                reader(content)
+                content.reader()
             };
         let first = head.iter().find(|b| !b.is_ascii_whitespace() && !matches!(**b, 0xef | 0xbb | 0xbf));
         // a line of a log may begin with a bracket
@@ -408,13 +408,6 @@ impl Redactor {
         self.report.names = self.names.tally.words;
         self.report.addresses = self.names.tally.addresses;
         (self.report, self.names.into_map())
-    }
-}
-
-fn reader(content: Content<'_>) -> Box<dyn Read + Send + '_> {
-    match content {
-        Content::Slice(bytes) => Box::new(bytes),
-        Content::Stream(stream) => stream,
     }
 }
 
