@@ -397,3 +397,35 @@ fn a_near_miss_gets_a_hint() {
         assert!(run.stderr.contains(hint), "{args:?}: {}", run.stderr);
     }
 }
+
+#[test]
+fn findings_fail_a_run_only_when_asked() {
+    let bench = fixtures();
+    let gateway = format!("{TESTDATA}/envoy/gateway");
+    let severities = |args: &[&str]| -> BTreeSet<String> {
+        let report = bench.run(&[args, &["-o", "json"]].concat()).json();
+        let list = report["findings"].as_array().expect("findings").iter();
+        list.map(|f| f["severity"].as_str().expect("a word").to_owned()).collect()
+    };
+    let maps = format!("{TESTDATA}/bpf/seed-002-maps-before.json.gz");
+    for args in [&["analyze", &gateway][..], &["analyze", "config_dump.json", "--limit", "7Mi"], &["bpf", &maps]] {
+        let found = severities(args);
+        assert!(!found.is_empty(), "{args:?} finds nothing");
+        let has = |list: &[&str]| list.iter().any(|s| found.contains(*s));
+        for (level, expected) in [
+            ("never", false),
+            ("error", has(&["error"])),
+            ("warn", has(&["error", "warn"])),
+            ("note", has(&["error", "warn", "note"])),
+        ] {
+            for output in ["text", "json"] {
+                let run = bench.run(&[args, &["--fail-on", level, "-o", output]].concat());
+                assert_eq!(run.code, i32::from(expected), "{args:?} {level} {output}: {found:?}");
+                assert_eq!(run.stderr.contains("(--fail-on)"), expected, "{}", run.stderr);
+            }
+        }
+    }
+    // what could not be read comes first
+    let run = bench.run(&["analyze", "config_dump.json", "absent", "--fail-on", "note"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+}

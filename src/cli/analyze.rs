@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::fail_on::FailOn;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::evidence::config_dump;
@@ -98,6 +99,8 @@ pub(super) struct AnalyzeArgs {
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
     #[command(flatten)]
+    fail_on: FailOn,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
@@ -160,6 +163,8 @@ pub(super) fn run(args: &AnalyzeArgs) -> Result<Exit, Failure> {
         concurrency: args.concurrency,
     };
     let mut analysis = report(loaded, &options);
+    let of_bpf = analysis.bpf.iter().flat_map(|b| &b.findings);
+    let exit = args.fail_on.exit(exit, analysis.findings.iter().chain(of_bpf));
     // what one output needs in full must not lengthen the others
     let full = args.output.exports(|_| true).then(|| report::json::render(&analysis));
     if !args.all {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::fail_on::FailOn;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::cost::kernel::{Header, Profile, Version, grid};
@@ -48,6 +49,8 @@ pub(crate) struct BpfArgs {
     /// Every row, not the largest only
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    fail_on: FailOn,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -174,7 +177,7 @@ fn maps(args: &BpfArgs) -> Result<Exit, Failure> {
         Format::Text => report::bpf::text(&report, width, args.all),
         Format::Json => json(&inputs, &report),
     })?;
-    Ok(Exit::Ok)
+    Ok(args.fail_on.exit(Exit::Ok, &report.findings))
 }
 
 /// The envelope of the contract around a section's own keys.

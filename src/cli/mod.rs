@@ -7,6 +7,7 @@ mod check;
 mod check_config;
 mod convert;
 mod diff;
+mod fail_on;
 mod generate;
 mod output;
 mod progress;

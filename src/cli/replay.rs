@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::analyze::inputs;
+use super::fail_on::FailOn;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::cost::envoy::Version;
@@ -61,6 +62,8 @@ pub(super) struct RecordingArgs {
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     recording: RecordingArgs,
+    #[command(flatten)]
+    fail_on: FailOn,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -255,5 +258,5 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         _ => report::replay::text(&whole, width),
     })?;
     let lost = loaded.problems.iter().any(|p| p.loss == Loss::Whole);
-    Ok(if lost { Exit::Input } else { Exit::Ok })
+    Ok(args.fail_on.exit(if lost { Exit::Input } else { Exit::Ok }, &whole.findings))
 }
