@@ -193,3 +193,153 @@ fn every_export_of_the_corpus_reads() {
         assert_eq!(report["kubernetes"][key], json!(count), "{path}: {key}");
     }
 }
+
+/// Every field that is read, with a value of another type: the object and the line are named, the rest is read.
+#[test]
+fn values_of_another_type_are_named_with_their_line() {
+    let bench = Bench::new();
+    let yaml = YAML.replace("    - name: tcp-db\n      port: 5432\n", "    - name: tcp-db\n      port: 70000\n");
+    let yaml = yaml.replace("          memory: 256Mi\n", "          memory: lots\n");
+    bench.put("wrong.yaml", &yaml);
+    let (run, report) = section(&bench, &["wrong.yaml"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let said = |report: &Value| -> Vec<(u64, String)> {
+        let all = report["problems"].as_array().unwrap().iter();
+        all.map(|p| (p["line"].as_u64().unwrap_or(0), p["message"].as_str().unwrap().to_owned())).collect()
+    };
+    let line = |text: &str, what: &str| text.lines().position(|l| l.contains(what)).unwrap() as u64 + 1;
+    assert_eq!(
+        said(&report),
+        [
+            (
+                line(&yaml, "70000"),
+                "Service shop/web: spec.ports[1].port expected a port (1 to 65535), found `70000`; taken as absent"
+                    .to_owned()
+            ),
+            (
+                line(&yaml, "lots"),
+                "Pod shop/web-1: spec.containers[1].resources.limits.memory expected a quantity (as in 256Mi or 500m), \
+                 found `lots`; taken as absent"
+                    .to_owned()
+            ),
+        ]
+    );
+    assert_eq!((&report["kubernetes"]["services"], &report["kubernetes"]["incomplete"]), (&json!(1), &json!(true)));
+    // the same in JSON, pretty and on one line; a list where an object belongs, a key that stands twice
+    let service = |ports: &str| {
+        format!(
+            "{{\"apiVersion\": \"v1\", \"kind\": \"Service\",\n\"metadata\": {{\"name\": \"a\", \"namespace\": \"n\"}},\n\"spec\": {{\n{ports}\n}}}}"
+        )
+    };
+    for (ports, line, message) in [
+        (
+            "\"clusterIP\": \"1.2.3.4\",\n\"ports\": {\"a\": 1,\n\"b\": 2}",
+            5,
+            "spec.ports expected a list, found an object; taken as absent",
+        ),
+        ("\"ports\": \"x\"", 4, "spec.ports expected a list, found a string; taken as absent"),
+        ("\"ports\": [\n{\"port\": true}]", 5, "spec.ports[0].port expected a number, found true; taken as absent"),
+        ("\"ports\": [],\n\"ports\": [{\"port\": 1}]", 5, "spec.ports stands twice; the last one is taken"),
+        (
+            "\"ports\": [{\"port\": 80.5}]",
+            4,
+            "spec.ports[0].port expected a port (1 to 65535), found `80.5`; taken as absent",
+        ),
+    ] {
+        bench.put("wrong.json", service(ports));
+        let (run, report) = section(&bench, &["wrong.json"]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert_eq!(said(&report), [(line, format!("Service n/a: {message}"))], "{ports}");
+        assert_eq!(report["kubernetes"]["services"], json!(1));
+    }
+    // YAML in a string of an object
+    let mesh = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: istio\n  namespace: istio-system\ndata:\n  mesh: |-\n    \
+                rootNamespace: istio-system\n    discoverySelectors: all\n    defaultConfig:\n      concurrency: 2\n";
+    bench.put("mesh.yaml", mesh);
+    let (_, report) = section(&bench, &["mesh.yaml"]);
+    let all = said(&report);
+    assert_eq!((all.len(), all[0].0), (1, 9), "{all:?}");
+    assert!(all[0].1.contains("discoverySelectors") && all[0].1.contains("expected a list, found a string"), "{all:?}");
+    bench.put("mesh.yaml", mesh.replace("discoverySelectors: all", "discoverySelectors: [all"));
+    let (_, report) = section(&bench, &["mesh.yaml"]);
+    let all = said(&report);
+    assert!(all.len() == 1 && all[0].1.starts_with("ConfigMap istio-system/istio: ") && all[0].0 >= 9, "{all:?}");
+}
+
+/// Every value of generated exports, one after the other, replaced: the run ends as it should, names the object and says
+/// where, and never panics.
+#[test]
+fn every_field_of_generated_exports_may_be_anything() {
+    let bench = Bench::new();
+    for (i, case) in [
+        &["istio", "--services", "4"][..],
+        &["knative", "--revisions", "2"],
+        &["osm", "--services", "2"],
+        &["contour", "--ingresses", "2"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let out = format!("made{i}");
+        let mut args = vec!["generate"];
+        args.extend(*case);
+        args.extend(["--out", &out]);
+        assert_eq!(bench.run(&args).code, 0, "{case:?}");
+        let text = std::fs::read_to_string(bench.path(&format!("{out}/kubernetes.json"))).unwrap();
+        let whole: Value = serde_json::from_str(&text).unwrap();
+        let mut paths = Vec::new();
+        pointers(&whole["items"], "/items", &mut paths);
+        // kinds repeat: one object of each is enough
+        let mut seen = std::collections::BTreeSet::new();
+        paths.retain(|p| {
+            let object = whole.pointer(&p.split('/').take(3).collect::<Vec<_>>().join("/")).unwrap();
+            let field: String = p.split('/').skip(3).map(|s| if s.parse::<u32>().is_ok() { "#" } else { s }).collect();
+            seen.insert(format!("{}{field}", object["kind"]))
+        });
+        assert!(paths.len() > 20, "{case:?}: {}", paths.len());
+        for path in paths {
+            let others = [
+                json!(null),
+                json!("x\u{1b}[31m"),
+                json!(-1),
+                json!(1e300),
+                json!([[]]),
+                json!({"a": {}}),
+                json!(true),
+            ];
+            for wrong in others {
+                let mut export = whole.clone();
+                *export.pointer_mut(&path).unwrap() = wrong.clone();
+                let objects = export.to_string();
+                let (objects, problems) = meshdump::evidence::kubernetes::read(
+                    "export",
+                    meshdump::model::source::InputId(0),
+                    objects.as_bytes(),
+                );
+                for p in &problems {
+                    assert!(p.line.is_some() && !p.what.is_empty(), "{path} = {wrong}: {p:?}");
+                }
+                let (cluster, _) = meshdump::evidence::kubernetes::assemble(vec![objects]);
+                let cluster = cluster.unwrap();
+                let mesh = meshdump::sim::scope::mesh::Mesh::of(&cluster);
+                for w in meshdump::sim::scope::workloads::workloads(&cluster) {
+                    let _ = mesh.seen(&w.namespace, &[]);
+                }
+            }
+        }
+    }
+}
+
+/// JSON pointers of everything in a value.
+fn pointers(v: &Value, at: &str, out: &mut Vec<String>) {
+    let mut inner = |key: String, v: &Value| {
+        let path = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+        out.push(path.clone());
+        pointers(v, &path, out);
+    };
+    match v {
+        Value::Array(all) => all.iter().enumerate().for_each(|(i, v)| inner(i.to_string(), v)),
+        Value::Object(all) => all.iter().for_each(|(k, v)| inner(k.clone(), v)),
+        _ => {}
+    }
+}

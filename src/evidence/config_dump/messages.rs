@@ -800,7 +800,7 @@ impl<'de> Deserialize<'de> for Weighing {
         impl<'de> Visitor<'de> for V {
             type Value = Weighing;
             tolerate!(@expecting);
-            tolerate!(@num);
+            tolerate!(@num "an object");
             fn visit_str<E>(self, v: &str) -> Result<Weighing, E> {
                 tally::string(v);
                 Ok(Weighing::default())

@@ -29,13 +29,18 @@ macro_rules! message {
                         use $crate::evidence::json::{message::{Key, Weighed}, tally};
                         tally::object();
                         let mut out = $name::default();
+                        $( let mut $field = false; )*
                         while let Some(Key(key)) = map.next_key()? {
                             match &*key {
                                 $( $($key)|+ => {
                                     const INFO: tally::KnownKey =
                                         tally::key_info($crate::evidence::json::message::first!($($key),+));
                                     tally::known_key(INFO);
-                                    out.$field = map.next_value()?;
+                                    if std::mem::replace(&mut $field, true) && tally::repeated() {
+                                        tally::passing(&key);
+                                        return Err(serde::de::Error::custom("stands twice"));
+                                    }
+                                    out.$field = map.next_value().inspect_err(|_| tally::passing(&key))?;
                                 } )*
                                 _ => {
                                     tally::key(&key);
@@ -73,22 +78,22 @@ macro_rules! tolerate {
             Ok(Default::default())
         }
     };
-    (@str) => {
+    (@str $wanted:literal) => {
         fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Self::Value, E> {
             $crate::evidence::json::tally::string(v);
-            $crate::evidence::json::tally::mismatch();
+            $crate::evidence::json::message::mismatch($wanted, "a string")?;
             Ok(Default::default())
         }
     };
-    (@num) => {
+    (@num $wanted:literal) => {
         fn visit_bool<E: serde::de::Error>(self, v: bool) -> Result<Self::Value, E> {
             $crate::evidence::json::tally::scalar(u64::from(v));
-            $crate::evidence::json::tally::mismatch();
+            $crate::evidence::json::message::mismatch($wanted, "true or false")?;
             Ok(Default::default())
         }
         fn visit_u64<E: serde::de::Error>(self, v: u64) -> Result<Self::Value, E> {
             $crate::evidence::json::tally::scalar(v);
-            $crate::evidence::json::tally::mismatch();
+            $crate::evidence::json::message::mismatch($wanted, "a number")?;
             Ok(Default::default())
         }
         fn visit_i64<E: serde::de::Error>(self, v: i64) -> Result<Self::Value, E> {
@@ -98,25 +103,30 @@ macro_rules! tolerate {
             self.visit_u64(v.to_bits())
         }
     };
-    (@seq) => {
+    (@seq $wanted:literal) => {
         fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+            $crate::evidence::json::message::mismatch($wanted, "a list")?;
             $crate::evidence::json::message::weigh_seq(seq)?;
-            $crate::evidence::json::tally::mismatch();
             Ok(Default::default())
         }
     };
-    (@map) => {
+    (@map $wanted:literal) => {
         fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            $crate::evidence::json::message::mismatch($wanted, "an object")?;
             $crate::evidence::json::message::weigh_map(map)?;
-            $crate::evidence::json::tally::mismatch();
             Ok(Default::default())
         }
     };
-    (map) => { $crate::evidence::json::message::tolerate!(@expecting); $crate::evidence::json::message::tolerate!(@str); $crate::evidence::json::message::tolerate!(@num); $crate::evidence::json::message::tolerate!(@seq); };
-    (seq) => { $crate::evidence::json::message::tolerate!(@expecting); $crate::evidence::json::message::tolerate!(@str); $crate::evidence::json::message::tolerate!(@num); $crate::evidence::json::message::tolerate!(@map); };
-    (scalar) => { $crate::evidence::json::message::tolerate!(@expecting); $crate::evidence::json::message::tolerate!(@seq); $crate::evidence::json::message::tolerate!(@map); };
+    (map) => { $crate::evidence::json::message::tolerate!(@expecting); $crate::evidence::json::message::tolerate!(@str "an object"); $crate::evidence::json::message::tolerate!(@num "an object"); $crate::evidence::json::message::tolerate!(@seq "an object"); };
+    (seq) => { $crate::evidence::json::message::tolerate!(@expecting); $crate::evidence::json::message::tolerate!(@str "a list"); $crate::evidence::json::message::tolerate!(@num "a list"); $crate::evidence::json::message::tolerate!(@map "a list"); };
+    (scalar $wanted:literal) => { $crate::evidence::json::message::tolerate!(@expecting); $crate::evidence::json::message::tolerate!(@seq $wanted); $crate::evidence::json::message::tolerate!(@map $wanted); };
 }
 pub(crate) use tolerate;
+
+/// A value of another type than `wanted`: counted, and an error where the reading is strict.
+pub(crate) fn mismatch<E: serde::de::Error>(wanted: &str, found: impl fmt::Display) -> Result<(), E> {
+    if tally::mismatch() { Err(E::custom(format_args!("expected {wanted}, found {found}"))) } else { Ok(()) }
+}
 
 /// A key, borrowed unless it holds escapes.
 pub(crate) struct Key<'de>(pub(crate) Cow<'de, str>);
@@ -234,7 +244,7 @@ impl<'de> Deserialize<'de> for Text {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = Text;
-            tolerate!(scalar);
+            tolerate!(scalar "a string");
             fn visit_str<E>(self, v: &str) -> Result<Text, E> {
                 let hash = tally::string(v);
                 Ok(Text(names::unique(v, hash)))
@@ -269,8 +279,8 @@ impl<'de> Deserialize<'de> for Plain {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = Plain;
-            tolerate!(scalar);
-            tolerate!(@num);
+            tolerate!(scalar "a string");
+            tolerate!(@num "a string");
             fn visit_str<E>(self, v: &str) -> Result<Plain, E> {
                 tally::string(v);
                 Ok(Plain(v.into()))
@@ -295,7 +305,7 @@ impl<'de> Deserialize<'de> for Shared {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = Shared;
-            tolerate!(scalar);
+            tolerate!(scalar "a string");
             fn visit_str<E>(self, v: &str) -> Result<Shared, E> {
                 let hash = tally::string(v);
                 Ok(Shared(names::common(v, hash)))
@@ -335,8 +345,8 @@ impl<'de> Deserialize<'de> for Hashed {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = Hashed;
-            tolerate!(scalar);
-            tolerate!(@num);
+            tolerate!(scalar "a string");
+            tolerate!(@num "a string");
             fn visit_str<E>(self, v: &str) -> Result<Hashed, E> {
                 let hash = tally::string(v);
                 Ok(Hashed { hash, len_bytes: u32::try_from(v.len()).unwrap_or(u32::MAX) })
@@ -355,8 +365,8 @@ impl<'de> Deserialize<'de> for TypeUrl {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = TypeUrl;
-            tolerate!(scalar);
-            tolerate!(@num);
+            tolerate!(scalar "a string");
+            tolerate!(@num "a string");
             fn visit_str<E>(self, v: &str) -> Result<TypeUrl, E> {
                 tally::type_string(v);
                 Ok(TypeUrl)
@@ -382,18 +392,18 @@ impl<'de> Deserialize<'de> for Num {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = Num;
-            tolerate!(scalar);
-            fn visit_str<E>(self, v: &str) -> Result<Num, E> {
+            tolerate!(scalar "a number");
+            fn visit_str<E: serde::de::Error>(self, v: &str) -> Result<Num, E> {
                 tally::string(v);
                 let n = v.trim().parse().ok();
                 if n.is_none() {
-                    tally::mismatch();
+                    mismatch("a number", format_args!("`{v}`"))?;
                 }
                 Ok(Num(n))
             }
-            fn visit_bool<E>(self, v: bool) -> Result<Num, E> {
+            fn visit_bool<E: serde::de::Error>(self, v: bool) -> Result<Num, E> {
                 tally::scalar(u64::from(v));
-                tally::mismatch();
+                mismatch("a number", v)?;
                 Ok(Num(None))
             }
             fn visit_u64<E>(self, v: u64) -> Result<Num, E> {
@@ -422,7 +432,7 @@ impl<'de> Deserialize<'de> for Flag {
         struct V;
         impl<'de> Visitor<'de> for V {
             type Value = Flag;
-            tolerate!(scalar);
+            tolerate!(scalar "true or false");
             fn visit_bool<E>(self, v: bool) -> Result<Flag, E> {
                 tally::scalar(u64::from(v));
                 Ok(Flag(Some(v)))
@@ -467,7 +477,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<List<T>, A::Error> {
                 tally::list();
                 let mut out = Vec::new();
-                while let Some(v) = seq.next_element()? {
+                while let Some(v) = seq.next_element().inspect_err(|_| tally::passing_item(out.len()))? {
                     out.push(v);
                 }
                 tally::end();
@@ -499,7 +509,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
                 let mut out = Vec::new();
                 while let Some(Key(key)) = map.next_key()? {
                     tally::key(&key);
-                    out.push((Box::from(&*key), map.next_value()?));
+                    let value = map.next_value().inspect_err(|_| tally::passing(&key))?;
+                    out.push((Box::from(&*key), value));
                 }
                 tally::end();
                 Ok(Entries(out))

@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     pub(crate) cluster_refs: Vec<Name>,
     /// Values whose type was not the expected one.
     pub(crate) mismatches: u32,
+    /// Keys that a message knows and that stood in it before.
+    pub(crate) repeats: u32,
     last_key: KeyClass,
     parent_key: KeyClass,
     /// Sum of the hashes of all string values: equal for maps whose entries come in another order.
@@ -84,6 +86,7 @@ impl Tally {
             payloads: Vec::new(),
             cluster_refs: Vec::new(),
             mismatches: 0,
+            repeats: 0,
             last_key: KeyClass::Other,
             parent_key: KeyClass::Other,
             bag: 0,
@@ -359,7 +362,62 @@ pub(crate) fn scalar(bits: u64) {
     });
 }
 
-/// A value that did not have the expected type.
-pub(crate) fn mismatch() {
+/// Where a strict reading stops, and the way to there, from the inside out.
+#[derive(Debug, Default)]
+struct Strict {
+    let_pass: u32,
+    path: String,
+}
+
+thread_local! {
+    static STRICT: RefCell<Option<Strict>> = const { RefCell::new(None) };
+}
+
+fn stops() -> bool {
+    STRICT.with(|s| {
+        s.borrow_mut().as_mut().is_some_and(|s| {
+            let stop = s.let_pass == 0;
+            s.let_pass = s.let_pass.saturating_sub(1);
+            stop
+        })
+    })
+}
+
+/// A value that did not have the expected type. Whether the reading is strict and this is the one to stop at.
+pub(crate) fn mismatch() -> bool {
     with(|t| t.mismatches += 1);
+    stops()
+}
+
+/// A known key that stood before in the same object. Whether the reading is to stop at it.
+pub(crate) fn repeated() -> bool {
+    with(|t| t.repeats += 1);
+    stops()
+}
+
+/// Runs `f`, which reads, so that it fails at the mismatch or repeated key after the first `let_pass` ones, and gives the
+/// path of the field it failed in (`spec.ports[0].port`).
+pub(crate) fn strictly<R>(let_pass: u32, f: impl FnOnce() -> R) -> (R, String) {
+    STRICT.with(|s| *s.borrow_mut() = Some(Strict { let_pass, path: String::new() }));
+    let (result, _) = scoped(f);
+    (result, STRICT.with(RefCell::take).unwrap_or_default().path)
+}
+
+fn step(text: &str) {
+    STRICT.with(|s| {
+        if let Some(s) = s.borrow_mut().as_mut() {
+            let dot = if s.path.is_empty() || s.path.starts_with('[') { "" } else { "." };
+            s.path = format!("{text}{dot}{}", s.path);
+        }
+    });
+}
+
+/// An error passes the value of `key` on its way out.
+pub(crate) fn passing(key: &str) {
+    step(key);
+}
+
+/// An error passes an element of a list on its way out.
+pub(crate) fn passing_item(index: usize) {
+    step(&format!("[{index}]"));
 }

@@ -25,6 +25,8 @@ use wire::{Body, Source};
 
 /// Problems of one kind listed one by one.
 const LISTED: usize = 20;
+/// Fields of one object listed one by one.
+const LISTED_FIELDS: u32 = 3;
 /// Objects longer than this are not read (etcd takes 1.5 MiB at most).
 const MAX_OBJECT_BYTES: usize = 16 << 20;
 
@@ -69,25 +71,22 @@ pub fn read(label: &str, input: InputId, bytes: &[u8]) -> (Objects, Vec<Problem>
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let cut = cut::cut(text);
-    let read: Vec<Result<Option<Object>, Problem>> = cut.pieces.par_iter().map(|p| object(label, input, p)).collect();
+    let read: Vec<(Option<Object>, Vec<Problem>)> = cut.pieces.par_iter().map(|p| object(label, input, p)).collect();
     let mut out = Objects { label: label.to_owned(), ..Objects::default() };
     let mut lost = 0_usize;
-    for one in read {
-        match one {
-            Ok(Some(object)) => out.all.push(object),
-            Ok(None) => {}
-            Err(p) => {
-                out.incomplete |= p.loss >= Loss::Resource;
-                lost += 1;
-                if lost <= LISTED {
-                    problems.push(p);
-                }
+    for (object, wrong) in read {
+        out.all.extend(object);
+        for p in wrong {
+            out.incomplete |= p.loss >= Loss::Resource;
+            lost += 1;
+            if lost <= LISTED {
+                problems.push(p);
             }
         }
     }
     if lost > LISTED {
-        let more = lost - LISTED;
-        problems.push(Problem::new(label, Loss::Resource, format!("{more} more objects that could not be read")));
+        let what = format!("{} more problems with objects of this file", lost - LISTED);
+        problems.push(Problem::new(label, Loss::Resource, what));
     }
     let whole = out.all.len();
     for (offset, line, what) in cut.breaks {
@@ -128,32 +127,47 @@ fn yaml<W: DeserializeOwned>(text: &str) -> Result<W, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, options)
 }
 
+/// What a reader says, without the place: that is given as the line of the document.
+fn wrong(line: u64, said: &str) -> Wrong {
+    let first = said.lines().next().unwrap_or("");
+    Wrong { line, why: first.rsplit_once(" at line ").map_or(first, |(why, _)| why).to_owned() }
+}
+
+fn wrong_yaml(e: &serde_saphyr::Error) -> Wrong {
+    wrong(e.location().map_or(1, |l| l.line()), &e.without_snippet().to_string())
+}
+
+/// YAML inside the value of `key` of the object `text`.
+fn inner_yaml<W: DeserializeOwned + Default>(text: &str, key: &str, inner: &str) -> Result<W, Wrong> {
+    let e = match yaml(inner) {
+        Ok(w) => return Ok(w),
+        Err(e) if tally::mismatch() => wrong_yaml(&e),
+        Err(_) => return Ok(W::default()),
+    };
+    let stands = |l: &str| [format!("{key}:"), format!("\"{key}\"")].iter().any(|k| l.contains(k)) || l.ends_with(key);
+    let (at, line) = text.lines().enumerate().find(|(_, l)| stands(l)).map_or((0, ""), |(i, l)| (i as u64, l));
+    let block = line.trim_end().ends_with(['|', '-', '+', '>']);
+    let line = at + 1 + if block { e.line } else { 0 };
+    Err(Wrong { line, why: format!("line {} of the text in it: {}", e.line, e.why) })
+}
+
 impl Source for Json<'_> {
     type Error = Wrong;
     fn parse<W: DeserializeOwned + Default>(&self) -> Result<W, Wrong> {
-        serde_json::from_str(self.0).map_err(|e| {
-            let why = e.to_string();
-            let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(w, _)| w).to_owned();
-            Wrong { line: e.line() as u64, why }
-        })
+        serde_json::from_str(self.0).map_err(|e| wrong(e.line() as u64, &e.to_string()))
     }
-    fn inner_yaml<W: DeserializeOwned + Default>(text: &str) -> Option<W> {
-        yaml(text).ok()
+    fn inner_yaml<W: DeserializeOwned + Default>(&self, key: &str, text: &str) -> Result<W, Wrong> {
+        inner_yaml(self.0, key, text)
     }
 }
 
 impl Source for Yaml<'_> {
     type Error = Wrong;
     fn parse<W: DeserializeOwned + Default>(&self) -> Result<W, Wrong> {
-        yaml(self.0).map_err(|e| {
-            let line = e.location().map_or(1, |l| l.line());
-            let why = e.without_snippet().to_string();
-            let why = why.lines().next().unwrap_or("").to_owned();
-            Wrong { line, why }
-        })
+        yaml(self.0).map_err(|e| wrong_yaml(&e))
     }
-    fn inner_yaml<W: DeserializeOwned + Default>(text: &str) -> Option<W> {
-        yaml(text).ok()
+    fn inner_yaml<W: DeserializeOwned + Default>(&self, key: &str, text: &str) -> Result<W, Wrong> {
+        inner_yaml(self.0, key, text)
     }
 }
 
@@ -259,7 +273,7 @@ fn kind_name(group: &str, kind: &str) -> Name {
     }
 }
 
-fn object(label: &str, input: InputId, p: &Piece<'_>) -> Result<Option<Object>, Problem> {
+fn object(label: &str, input: InputId, p: &Piece<'_>) -> (Option<Object>, Vec<Problem>) {
     let head = head(p);
     let api = if head.api.is_empty() { p.api } else { &head.api };
     let kind = match &*head.kind {
@@ -276,17 +290,20 @@ fn object(label: &str, input: InputId, p: &Piece<'_>) -> Result<Option<Object>, 
             ..Problem::new(label, Loss::Resource, format!("{}: {what}", named.trim_end())).at(p.offset as u64)
         }
     };
+    let nothing = |problem: Problem| (None, vec![problem]);
     if p.event == Some(Event::Error) {
-        return Err(at("the watch ended with an error".to_owned()).hint("start the watch again and append"));
+        return nothing(at("the watch ended with an error".to_owned()).hint("start the watch again and append"));
     }
     if !p.whole {
-        return Err(at("the file ends inside this object".to_owned()).hint("was the command that wrote it cut off?"));
+        return nothing(
+            at("the file ends inside this object".to_owned()).hint("was the command that wrote it cut off?"),
+        );
     }
     if kind.is_empty() {
         if head.keys.is_empty() && p.text.trim_matches(['{', '}', '-', ' ', '\n', '\r']).is_empty() {
-            return Ok(None);
+            return (None, Vec::new());
         }
-        return Err(at("has no kind".to_owned()).hint("expected objects as `kubectl get … -o json` writes them"));
+        return nothing(at("has no kind".to_owned()).hint("expected objects as `kubectl get … -o json` writes them"));
     }
     let group = group_of(api, kind);
     let mut object = Object {
@@ -301,33 +318,58 @@ fn object(label: &str, input: InputId, p: &Piece<'_>) -> Result<Option<Object>, 
         body: None,
     };
     if p.text.len() > MAX_OBJECT_BYTES {
-        return Err(at(format!("{} bytes long; objects over {MAX_OBJECT_BYTES} are not read", p.text.len())));
+        return nothing(at(format!("{} bytes long; objects over {MAX_OBJECT_BYTES} are not read", p.text.len())));
     }
-    let (result, tally) = tally::scoped(|| match p.form {
-        Form::Json => wire::read(&Json(p.text), group, kind),
-        Form::Yaml { dash: None } => wire::read(&Yaml(p.text), group, kind),
-        Form::Yaml { dash: Some(dash) } => {
-            // the dash becomes part of the indentation: a mapping of its own
-            let text = [&p.text[..dash], " ", &p.text[dash + 1..]].concat();
-            wire::read(&Yaml(&text), group, kind)
-        }
-    });
-    let body = result.map_err(|w| {
-        let line = p.line + w.line.saturating_sub(1);
-        Problem { line: Some(line), ..at(w.why) }
-    })?;
-    let Some(mut body) = body else { return Ok(Some(object)) };
+    let text = match p.form {
+        // the dash becomes part of the indentation: a mapping of its own
+        Form::Yaml { dash: Some(dash) } => Cow::Owned([&p.text[..dash], " ", &p.text[dash + 1..]].concat()),
+        Form::Yaml { dash: None } | Form::Json => Cow::Borrowed(p.text),
+    };
+    let parse = || match p.form {
+        Form::Json => wire::read(&Json(&text), group, kind),
+        Form::Yaml { .. } => wire::read(&Yaml(&text), group, kind),
+    };
+    let here = |w: &Wrong, what: String| Problem { line: Some(p.line + w.line.saturating_sub(1)), ..at(what) };
+    let (result, tally) = tally::scoped(parse);
+    let body = match result {
+        Ok(body) => body,
+        Err(w) => return nothing(here(&w, w.why.clone())),
+    };
+    let Some(mut body) = body else { return (Some(object), Vec::new()) };
+    let problems = doubtful_fields(tally.mismatches + tally.repeats, &parse, &here);
     for meta in body.metas() {
         meta.span = Span { input, offset_bytes: p.offset as u64, line: p.line, len_bytes: p.text.len() as u64 };
         (object.namespace, object.name) = (meta.namespace.clone(), meta.name.clone());
         object.version = meta.resource_version;
     }
     if object.name.is_empty() {
-        return Err(at("has no metadata.name".to_owned()));
+        return nothing(at("has no metadata.name".to_owned()));
     }
     object.hash = tally.hash;
     object.body = Some(body);
-    Ok(Some(object))
+    (Some(object), problems)
+}
+
+/// Reads an object in which `all` values are not what its kind says once more for each of the first of them: what was
+/// taken as absent, and what stands twice, with the line.
+fn doubtful_fields(
+    all: u32,
+    parse: &dyn Fn() -> Result<Option<Body>, Wrong>,
+    here: &dyn Fn(&Wrong, String) -> Problem,
+) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for nth in 0..all.min(LISTED_FIELDS) {
+        let (result, path) = tally::strictly(nth, parse);
+        let Err(w) = result else { break };
+        let twice = w.why == "stands twice";
+        let taken = if twice { "the last one is taken" } else { "taken as absent" };
+        let p = here(&w, format!("{path} {}; {taken}", w.why).trim_start().to_owned());
+        out.push(if twice { Problem { loss: Loss::Nothing, ..p } } else { p });
+    }
+    if let (true, Some(last)) = (all > LISTED_FIELDS, out.last_mut()) {
+        last.what = format!("{} [and {} more fields]", last.what, all - LISTED_FIELDS);
+    }
+    out
 }
 
 /// Joins the documents of a run, in order. The same object twice counts once; where the two differ the newer

@@ -1,8 +1,8 @@
 //! The wire shapes of the objects, reduced to what the model keeps, and the way from them into it.
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
-use crate::evidence::json::message::{Count, Entries, Flag, List, Num, Plain, Text, message};
+use crate::evidence::json::message::{Count, Entries, Flag, List, Num, Plain, Text, message, mismatch};
 use crate::evidence::json::names;
 use crate::model::envoy::Name;
 use crate::model::kubernetes as k8s;
@@ -55,14 +55,55 @@ fn texts(list: List<Text>) -> Vec<Name> {
     list.0.into_iter().map(|t| t.0).collect()
 }
 
-fn port(n: Num) -> u16 {
-    n.as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0)
+/// A whole number from 0 to `max`; another one is a mismatch and absent.
+fn whole<'de, D: Deserializer<'de>>(d: D, wanted: &str, max: u32) -> Result<Option<u32>, D::Error> {
+    let Some(n) = Num::deserialize(d)?.0 else { return Ok(None) };
+    if n.fract() != 0.0 || !(0.0..=f64::from(max)).contains(&n) {
+        mismatch(wanted, format_args!("`{n}`"))?;
+        return Ok(None);
+    }
+    Ok(Some(n as u32))
+}
+
+/// A port number; 0 when absent.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct PortNumber(u16);
+
+impl<'de> Deserialize<'de> for PortNumber {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self(whole(d, "a port (1 to 65535)", 65535)?.unwrap_or(0) as u16))
+    }
+}
+
+/// A number of things.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Amount(Option<u32>);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self(whole(d, "a whole number (up to 2147483647)", i32::MAX as u32)?))
+    }
+}
+
+/// A Kubernetes quantity in thousandths.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Quantity(Option<u128>);
+
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(d)?;
+        let read = millis(&text.0);
+        if read.is_none() && !text.is_empty() {
+            mismatch("a quantity (as in 256Mi or 500m)", format_args!("`{}`", text.0))?;
+        }
+        Ok(Self(read))
+    }
 }
 
 message! {
     struct ServicePort {
         name: Text = "name",
-        number: Num = "port" | "number",
+        number: PortNumber = "port" | "number",
         protocol: Text = "protocol",
         app_protocol: Text = "appProtocol",
         target: Text = "targetPort",
@@ -72,7 +113,7 @@ message! {
 impl ServicePort {
     fn model(self) -> k8s::Port {
         k8s::Port {
-            number: port(self.number),
+            number: self.number.0,
             name: self.name.0,
             protocol: self.protocol.0,
             app_protocol: self.app_protocol.0,
@@ -93,7 +134,7 @@ message! {
 
 message! { struct Service { meta: Metadata = "metadata", spec: ServiceSpec = "spec" } }
 
-message! { struct EndpointPort { name: Text = "name", port: Num = "port" } }
+message! { struct EndpointPort { name: Text = "name", port: PortNumber = "port" } }
 message! { struct Address { ip: Text = "ip" } }
 message! {
     struct Subset {
@@ -114,8 +155,8 @@ message! {
 }
 
 message! { struct Env { name: Text = "name", value: Plain = "value" } }
-message! { struct Resources { limits: Entries<Text> = "limits" } }
-message! { struct ContainerPort { name: Text = "name", port: Num = "containerPort" } }
+message! { struct Resources { limits: Entries<Quantity> = "limits" } }
+message! { struct ContainerPort { name: Text = "name", port: PortNumber = "containerPort" } }
 message! {
     struct Container {
         name: Text = "name",
@@ -139,14 +180,14 @@ message! { struct Pod { meta: Metadata = "metadata", spec: PodSpec = "spec", sta
 message! { struct Plainest { meta: Metadata = "metadata" } }
 
 message! { struct PodTemplate { meta: Metadata = "metadata" } }
-message! { struct WorkloadSpec { replicas: Num = "replicas", template: PodTemplate = "template" } }
-message! { struct WorkloadStatus { desired: Num = "desiredNumberScheduled" } }
+message! { struct WorkloadSpec { replicas: Amount = "replicas", template: PodTemplate = "template" } }
+message! { struct WorkloadStatus { desired: Amount = "desiredNumberScheduled" } }
 message! {
     struct Workload { meta: Metadata = "metadata", spec: WorkloadSpec = "spec", status: WorkloadStatus = "status" }
 }
 
 message! { struct LabelsOnly { labels: Entries<Text> = "labels" | "matchLabels" } }
-message! { struct PortWire { number: Num = "number" } }
+message! { struct PortWire { number: PortNumber = "number" } }
 message! { struct EgressWire { hosts: List<Text> = "hosts", port: PortWire = "port" } }
 message! { struct IngressWire { port: PortWire = "port" } }
 message! { struct Mode { mode: Text = "mode" } }
@@ -199,10 +240,10 @@ message! {
 }
 message! { struct ServiceEntry { meta: Metadata = "metadata", spec: ServiceEntrySpec = "spec" } }
 
-message! { struct ServerPort { number: Num = "number", protocol: Text = "protocol" } }
+message! { struct ServerPort { number: PortNumber = "number", protocol: Text = "protocol" } }
 message! { struct ServerWire { port: ServerPort = "port", hosts: List<Text> = "hosts", tls: Mode = "tls" } }
 message! {
-    struct ListenerWire { port: Num = "port", protocol: Text = "protocol", hostname: Text = "hostname", tls: Mode = "tls" }
+    struct ListenerWire { port: PortNumber = "port", protocol: Text = "protocol", hostname: Text = "hostname", tls: Mode = "tls" }
 }
 message! {
     struct GatewaySpec {
@@ -213,7 +254,7 @@ message! {
 }
 message! { struct Gateway { meta: Metadata = "metadata", spec: GatewaySpec = "spec" } }
 
-message! { struct NamespacedName { name: Text = "name", namespace: Text = "namespace", port: Num = "port" } }
+message! { struct NamespacedName { name: Text = "name", namespace: Text = "namespace", port: PortNumber = "port" } }
 message! { struct HttpRule { backends: List<NamespacedName> = "backendRefs" } }
 message! {
     struct HttpRouteSpec {
@@ -234,7 +275,7 @@ message! { struct Expression { key: Text = "key", operator: Text = "operator", v
 message! {
     struct SelectorWire { labels: Entries<Text> = "matchLabels", expressions: List<Expression> = "matchExpressions" }
 }
-message! { struct DefaultConfig { concurrency: Num = "concurrency" } }
+message! { struct DefaultConfig { concurrency: Amount = "concurrency" } }
 message! {
     struct MeshYaml {
         root: Text = "rootNamespace",
@@ -328,8 +369,8 @@ impl Body {
 pub(super) trait Source {
     type Error;
     fn parse<W: DeserializeOwned + Default>(&self) -> Result<W, Self::Error>;
-    /// YAML inside a string of the object.
-    fn inner_yaml<W: DeserializeOwned + Default>(text: &str) -> Option<W>;
+    /// YAML inside a string of the object, which is the value of `key`; what cannot be read is a mismatch and the default.
+    fn inner_yaml<W: DeserializeOwned + Default>(&self, key: &str, text: &str) -> Result<W, Self::Error>;
 }
 
 /// The object of `kind` in API group `group`; `None` for kinds that are only counted.
@@ -354,7 +395,7 @@ pub(super) fn read<S: Source>(source: &S, group: &str, kind: &str) -> Result<Opt
                 meta: meta.clone(),
                 service: meta.name.clone(),
                 slice: false,
-                ports: s.ports.0.into_iter().map(|p| (p.name.0, port(p.port))).collect(),
+                ports: s.ports.0.into_iter().map(|p| (p.name.0, p.port.0)).collect(),
                 ready: s.addresses.0.into_iter().map(|a| a.ip.0).collect(),
                 not_ready: s.not_ready.get(),
             };
@@ -373,14 +414,14 @@ pub(super) fn read<S: Source>(source: &S, group: &str, kind: &str) -> Result<Opt
             Body::Endpoints(vec![k8s::Endpoints {
                 service: k8s::label(&meta.labels, "kubernetes.io/service-name").cloned().unwrap_or_default(),
                 slice: true,
-                ports: w.ports.0.into_iter().map(|p| (p.name.0, port(p.port))).collect(),
+                ports: w.ports.0.into_iter().map(|p| (p.name.0, p.port.0)).collect(),
                 // one endpoint, however many addresses of it are listed
                 ready: ready.into_iter().filter_map(|e| e.addresses.0.into_iter().next()).map(|a| a.0).collect(),
                 not_ready: u32::try_from(rest.len()).unwrap_or(u32::MAX),
                 meta,
             }])
         }
-        ("", "Pod") => Body::Pod(Box::new(pod::<S>(source.parse()?))),
+        ("", "Pod") => Body::Pod(Box::new(pod(source, source.parse()?)?)),
         ("", "Namespace") => Body::Namespace(source.parse::<Plainest>()?.meta.model(none())),
         ("apps" | "extensions", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") => {
             let w: Workload = source.parse()?;
@@ -398,22 +439,20 @@ pub(super) fn read<S: Source>(source: &S, group: &str, kind: &str) -> Result<Opt
                 meta: w.meta.model(none()),
                 kind: names::word(kind),
                 // absent means 1 (Kubernetes API reference, DeploymentSpec)
-                replicas: replicas.as_u64().map_or(1, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+                replicas: replicas.0.unwrap_or(1),
                 pod_labels: labels(template.labels),
                 inject,
             })
         }
         ("networking.istio.io", "Sidecar") => {
             let w: Sidecar = source.parse()?;
-            let egress = |e: EgressWire| k8s::Egress {
-                hosts: texts(e.hosts),
-                port: Some(port(e.port.number)).filter(|p| *p > 0),
-            };
+            let egress =
+                |e: EgressWire| k8s::Egress { hosts: texts(e.hosts), port: Some(e.port.number.0).filter(|p| *p > 0) };
             Body::Sidecar(k8s::Sidecar {
                 meta: w.meta.model(none()),
                 selector: w.spec.selector.map(|s| labels(s.labels)),
                 egress: w.spec.egress.0.into_iter().map(egress).collect(),
-                ingress: w.spec.ingress.map(|l| l.0.into_iter().map(|i| port(i.port.number)).collect()),
+                ingress: w.spec.ingress.map(|l| l.0.into_iter().map(|i| i.port.number.0).collect()),
                 outbound_policy: w.spec.policy.mode.0,
             })
         }
@@ -440,13 +479,13 @@ pub(super) fn read<S: Source>(source: &S, group: &str, kind: &str) -> Result<Opt
         ("networking.istio.io" | "gateway.networking.k8s.io", "Gateway") => {
             let w: Gateway = source.parse()?;
             let server = |s: ServerWire| k8s::Server {
-                port: port(s.port.number),
+                port: s.port.number.0,
                 protocol: s.port.protocol.0,
                 hosts: texts(s.hosts),
                 tls_mode: s.tls.mode.0,
             };
             let listener = |l: ListenerWire| k8s::Server {
-                port: port(l.port),
+                port: l.port.0,
                 protocol: l.protocol.0,
                 hosts: if l.hostname.is_empty() { Vec::new() } else { vec![l.hostname.0] },
                 tls_mode: l.tls.mode.0,
@@ -490,7 +529,7 @@ pub(super) fn read<S: Source>(source: &S, group: &str, kind: &str) -> Result<Opt
                 tls: !host.tls.secret.is_empty(),
             })
         }
-        ("", "ConfigMap") => config_map::<S>(source.parse()?),
+        ("", "ConfigMap") => config_map(source, source.parse()?)?,
         ("serving.knative.dev", "Service" | "Route") => {
             let w: Knative = source.parse()?;
             let traffic = w.status.traffic.0.into_iter().chain(w.spec.traffic.0);
@@ -543,7 +582,7 @@ pub(super) fn read<S: Source>(source: &S, group: &str, kind: &str) -> Result<Opt
 }
 
 fn backend(b: NamespacedName) -> (Name, Name, u16) {
-    (b.namespace.0, b.name.0, port(b.port))
+    (b.namespace.0, b.name.0, b.port.0)
 }
 
 fn virtual_service(w: VirtualService) -> Body {
@@ -551,7 +590,7 @@ fn virtual_service(w: VirtualService) -> Body {
     let count = |l: &List<VirtualRoute>| u32::try_from(l.0.len()).unwrap_or(u32::MAX);
     let (http_routes, tcp_routes) = (count(&spec.http), count(&spec.tcp).saturating_add(count(&spec.tls)));
     let destination =
-        |d: DestinationWire| k8s::Destination { host: d.host.0, subset: d.subset.0, port: port(d.port.number) };
+        |d: DestinationWire| k8s::Destination { host: d.host.0, subset: d.subset.0, port: d.port.number.0 };
     let mut destinations: Vec<k8s::Destination> = Vec::new();
     for route in spec.http.0.into_iter().chain(spec.tcp.0).chain(spec.tls.0) {
         let all = route.route.0.into_iter().chain(route.mirrors.0).map(|r| r.destination).chain(route.mirror);
@@ -569,7 +608,7 @@ fn virtual_service(w: VirtualService) -> Body {
     })
 }
 
-fn config_map<S: Source>(w: ConfigMap) -> Body {
+fn config_map<S: Source>(source: &S, w: ConfigMap) -> Result<Body, S::Error> {
     let data = |key: &str| w.data.0.iter().find(|(k, _)| &**k == key).map(|(_, v)| &*v.0);
     let name = &*w.meta.name.0;
     if name == "config-gc" {
@@ -580,12 +619,11 @@ fn config_map<S: Source>(w: ConfigMap) -> Body {
             min_non_active: of("min-non-active-revisions"),
             max_non_active: of("max-non-active-revisions"),
         };
-        return Body::RevisionGc(w.meta.model(List::default()), gc);
+        return Ok(Body::RevisionGc(w.meta.model(List::default()), gc));
     }
     let mesh = if name == "istio" || name.starts_with("istio-") { data("mesh") } else { None };
-    let Some(mesh) = mesh.and_then(S::inner_yaml::<MeshYaml>) else {
-        return Body::ConfigMap(w.meta.model(List::default()));
-    };
+    let Some(mesh) = mesh else { return Ok(Body::ConfigMap(w.meta.model(List::default()))) };
+    let mesh: MeshYaml = source.inner_yaml("mesh", mesh)?;
     let meta = w.meta.model(List::default());
     let selector = |s: SelectorWire| k8s::Selector {
         labels: labels(s.labels),
@@ -596,25 +634,20 @@ fn config_map<S: Source>(w: ConfigMap) -> Body {
             .map(|e| k8s::Requirement { key: e.key.0, operator: e.operator.0, values: texts(e.values) })
             .collect(),
     };
-    Body::MeshConfig(k8s::MeshConfig {
+    Ok(Body::MeshConfig(k8s::MeshConfig {
         root_namespace: if mesh.root.is_empty() { meta.namespace.clone() } else { mesh.root.0 },
         discovery_selectors: mesh.selectors.0.into_iter().map(selector).collect(),
         default_service_export_to: texts(mesh.services),
         default_virtual_service_export_to: texts(mesh.virtual_services),
         default_destination_rule_export_to: texts(mesh.destination_rules),
         registry_only: &*mesh.policy.mode.0 == "REGISTRY_ONLY",
-        concurrency: mesh.config.concurrency.as_u64().and_then(|n| u32::try_from(n).ok()),
+        concurrency: mesh.config.concurrency.0,
         meta,
-    })
+    }))
 }
 
-/// Bytes of a Kubernetes quantity (`512Mi`, `1Gi`, `300M`, `128974848000m`, `1e9`).
-pub(super) fn bytes(quantity: &str) -> Option<u64> {
-    let thousandths = millis(quantity)?;
-    Some(thousandths.div_ceil(1000).min(u128::from(u64::MAX)) as u64)
-}
-
-/// A quantity in thousandths (`100m` of a CPU is 100, `2` is 2000).
+/// A Kubernetes quantity (`512Mi`, `1Gi`, `300M`, `128974848000m`, `1e9`) in thousandths: `100m` of a CPU is 100, `2`
+/// is 2000.
 fn millis(quantity: &str) -> Option<u128> {
     let q = quantity.trim();
     if let Ok(plain) = q.parse::<f64>() {
@@ -623,24 +656,35 @@ fn millis(quantity: &str) -> Option<u128> {
     let digits = q.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = q.split_at(digits);
     let factor: f64 = match unit {
+        "n" => 1e-6,
+        "u" => 1e-3,
         "m" => 1.0,
         "k" => 1e6,
         "M" => 1e9,
         "G" => 1e12,
         "T" => 1e15,
+        "P" => 1e18,
+        "E" => 1e21,
         "Ki" => 1024e3,
         "Mi" => 1_048_576e3,
         "Gi" => 1_073_741_824e3,
         "Ti" => 1_099_511_627_776e3,
+        "Pi" => 1.125_899_906_842_624e18,
+        "Ei" => 1.152_921_504_606_847e21,
         _ => return None,
     };
     let value: f64 = number.parse().ok()?;
     (value * factor < 1e24).then_some((value * factor) as u128)
 }
 
+/// Thousandths of a container's limit.
 fn limit(c: &Container, resource: &str) -> Option<u128> {
-    let q = c.resources.limits.0.iter().find(|(k, _)| &**k == resource)?;
-    if resource == "memory" { bytes(&q.1.0).map(u128::from) } else { millis(&q.1.0) }
+    c.resources.limits.0.iter().find(|(k, _)| &**k == resource)?.1.0
+}
+
+/// Bytes of a container's memory limit.
+fn memory_limit(c: &Container) -> Option<u64> {
+    limit(c, "memory").map(|m| m.div_ceil(1000).min(u128::from(u64::MAX)) as u64)
 }
 
 /// Whether a container runs an Envoy, and whether its agent runs beside it in the same container. By the names that
@@ -656,16 +700,22 @@ fn envoy_in(c: &Container, osm: bool) -> Option<bool> {
     }
 }
 
-message! { struct ProxyConfig { concurrency: Num = "concurrency" } }
+message! { struct ProxyConfig { concurrency: Amount = "concurrency" } }
 
-fn pod<S: Source>(w: Pod) -> k8s::Pod {
+fn pod<S: Source>(source: &S, w: Pod) -> Result<k8s::Pod, S::Error> {
     let osm = w.meta.labels.0.iter().any(|(k, _)| &**k == "osm-proxy-uuid");
     // a native sidecar is an init container that is restarted always (Kubernetes 1.28)
     let native = w.spec.init_containers.0.iter().filter(|c| &*c.restart.0 == "Always");
     let all: Vec<&Container> = w.spec.containers.0.iter().chain(native).collect();
-    let annotated = w.meta.annotation("proxy.istio.io/config").and_then(S::inner_yaml::<ProxyConfig>);
-    let proxy = all.iter().find_map(|c| {
-        let agent = envoy_in(c, osm)?;
+    let concurrency = |key: &str, text: Option<&str>| -> Result<Option<u32>, S::Error> {
+        let config = text.filter(|t| !t.is_empty()).map(|t| source.inner_yaml::<ProxyConfig>(key, t)).transpose()?;
+        Ok(config.and_then(|c| c.concurrency.0))
+    };
+    let annotated = concurrency("proxy.istio.io/config", w.meta.annotation("proxy.istio.io/config"))?;
+    let found = all.iter().find_map(|c| Some((*c, envoy_in(c, osm)?)));
+    let env = found.and_then(|(c, _)| c.env.0.iter().find(|e| &*e.name.0 == "PROXY_CONFIG"));
+    let of_env = concurrency("PROXY_CONFIG", env.map(|e| &*e.value.0))?;
+    let proxy = found.map(|(c, agent)| {
         let arg = |name: &str| {
             let at = c.args.0.iter().position(|a| *a.0 == *name || a.0.starts_with(&format!("{name}=")))?;
             match c.args.0[at].0.split_once('=') {
@@ -673,10 +723,6 @@ fn pod<S: Source>(w: Pod) -> k8s::Pod {
                 None => c.args.0.get(at + 1)?.0.parse().ok(),
             }
         };
-        let env = c.env.0.iter().find(|e| &*e.name.0 == "PROXY_CONFIG");
-        let of_env = env.and_then(|e| S::inner_yaml::<ProxyConfig>(&e.value.0));
-        let configured =
-            |p: &Option<ProxyConfig>| p.as_ref().and_then(|p| p.concurrency.as_u64()).and_then(|n| n.try_into().ok());
         let is = |word: &str| c.args.0.iter().any(|a| &*a.0 == word);
         let role = if is("waypoint") {
             k8s::ProxyRole::Waypoint
@@ -688,28 +734,28 @@ fn pod<S: Source>(w: Pod) -> k8s::Pod {
         } else {
             k8s::ProxyRole::Sidecar
         };
-        Some(k8s::ProxyContainer {
+        k8s::ProxyContainer {
             name: c.name.0.clone(),
             image: c.image.0.clone(),
             role,
             agent,
-            limit_bytes: limit(c, "memory").and_then(|l| u64::try_from(l).ok()),
+            limit_bytes: memory_limit(c),
             cpu_limit_millis: limit(c, "cpu").and_then(|l| u64::try_from(l).ok()),
-            concurrency: arg("--concurrency").or_else(|| configured(&annotated)).or_else(|| configured(&of_env)),
-        })
+            concurrency: arg("--concurrency").or(annotated).or(of_env),
+        }
     });
-    let limits: Option<Vec<u64>> = all.iter().map(|c| limit(c, "memory").and_then(|l| u64::try_from(l).ok())).collect();
+    let limits: Option<Vec<u64>> = all.iter().map(|c| memory_limit(c)).collect();
     let named_ports = all.iter().flat_map(|c| &c.ports.0).filter(|p| !p.name.is_empty());
-    k8s::Pod {
-        named_ports: named_ports.map(|p| (p.name.0.clone(), p.port.as_u64().unwrap_or(0) as u16)).collect(),
-        limit_bytes: limits.filter(|l| !l.is_empty()).map(|l| l.iter().sum()),
+    Ok(k8s::Pod {
+        named_ports: named_ports.map(|p| (p.name.0.clone(), p.port.0)).collect(),
+        limit_bytes: limits.filter(|l| !l.is_empty()).map(|l| l.into_iter().fold(0, u64::saturating_add)),
         containers: u32::try_from(w.spec.containers.0.len()).unwrap_or(u32::MAX),
         proxy,
         meta: w.meta.model(List::default()),
         ip: w.status.ip.0,
         phase: w.status.phase.0,
         node: w.spec.node.0,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -726,10 +772,12 @@ mod tests {
             ("128974848000m", Some(128_974_848)),
             ("1e9", Some(1_000_000_000)),
             ("1.5Gi", Some(1_610_612_736)),
+            ("2Pi", Some(2 << 50)),
             ("lots", None),
+            ("-1Gi", None),
             ("1Xi", None),
         ] {
-            assert_eq!(bytes(text), n, "{text}");
+            assert_eq!(millis(text).map(|m| m / 1000), n, "{text}");
         }
         assert_eq!(millis("250m"), Some(250));
         assert_eq!(millis("2"), Some(2000));
