@@ -9,8 +9,10 @@ use meshdump::evidence::recording::{Loaded, Options, read};
 use meshdump::input::{Document, Limits, collect};
 use meshdump::model::stream::{Event, GapReason, Push, Recording, Resource, Us, What, XdsType};
 
+mod common;
+use common::wire::{CDS, PREFACE, delimited, field, frames, log_entry, segment, wire_request, wire_response};
+
 const LDS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
-const CDS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
 fn documents(paths: &[&Path]) -> Vec<Document> {
     let paths: Vec<PathBuf> = paths.iter().map(|p| p.to_path_buf()).collect();
@@ -211,72 +213,6 @@ fn prefixes_and_flips_never_panic() {
     }
 }
 
-/// A protobuf field of bytes.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    varint(&mut out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-    out
-}
-
-fn varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-/// A segment of a tap at `t` seconds: read (2) or write (3) by the client.
-fn segment(t: u8, direction: u8, data: &[u8], truncated: bool) -> Vec<u8> {
-    let mut body = field(1, data);
-    if truncated {
-        body.extend([3 << 3, 1]);
-    }
-    let event = [field(1, &[8, t]), field(direction, &field(1, &body))].concat();
-    let wrapper = field(4, &[&[8, 1][..], &field(3, &event)].concat());
-    let mut out = Vec::new();
-    varint(&mut out, wrapper.len() as u64);
-    [out, wrapper].concat()
-}
-
-/// A gRPC message in HTTP/2 DATA frames of at most `most` bytes.
-fn frames(message: &[u8], most: usize) -> Vec<u8> {
-    let mut grpc = vec![0];
-    grpc.extend((message.len() as u32).to_be_bytes());
-    grpc.extend_from_slice(message);
-    let mut out = Vec::new();
-    for chunk in grpc.chunks(most) {
-        out.extend(&(chunk.len() as u32).to_be_bytes()[1..]);
-        out.extend([0, 0, 0, 0, 0, 1]);
-        out.extend_from_slice(chunk);
-    }
-    out
-}
-
-fn wire_response(version: &str, nonce: &str, resources: &[String]) -> Vec<u8> {
-    let mut out = field(1, version.as_bytes());
-    for r in resources {
-        let any = meshdump::lab::codec::any(&serde_json::from_str(r).expect("JSON")).expect("a resource");
-        out.extend(field(2, &[field(1, any.type_url.as_bytes()), field(2, &any.value)].concat()));
-    }
-    out.extend(field(4, CDS.as_bytes()));
-    out.extend(field(5, nonce.as_bytes()));
-    out
-}
-
-fn wire_request(nonce: &str, error: Option<&str>) -> Vec<u8> {
-    let mut out = field(2, &[field(1, b"node-1"), field(8, &field(1, &[8, 1, 16, 40]))].concat());
-    out.extend(field(4, CDS.as_bytes()));
-    out.extend(field(5, nonce.as_bytes()));
-    if let Some(e) = error {
-        out.extend(field(6, &field(2, e.as_bytes())));
-    }
-    out
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 fn rich_cluster(name: &str) -> String {
     format!(
         r#"{{"@type":"{CDS}","name":"{name}","connect_timeout":"1.5s","type":"EDS","lb_policy":"LEAST_REQUEST",
@@ -342,11 +278,6 @@ fn a_tap_is_what_its_json_is() {
     let _ = load(&[&tap[..], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 0x22]].concat());
 }
 
-/// An entry of gRPC's binary log (`GrpcLogEntry`): second `t`, call, number within the call, kind, and more fields.
-fn log_entry(t: u8, call: u8, number: u8, kind: u8, rest: &[u8]) -> Vec<u8> {
-    [&field(1, &[8, t])[..], &[2 << 3, call, 3 << 3, number, 4 << 3, kind, 5 << 3, 2], rest].concat()
-}
-
 #[test]
 fn a_binary_log_of_grpc() {
     let message = |data: &[u8]| field(8, &[&[8, 1][..], &field(2, data)].concat());
@@ -366,15 +297,8 @@ fn a_binary_log_of_grpc() {
         log_entry(5, 1, 6, 4, &message(&wire_response("2", "n2", &[rich_cluster("b")]))),
         log_entry(6, 1, 7, 4, &[&message(b"half")[..], &[10 << 3, 1]].concat()),
     ];
-    let go: Vec<u8> = entries.iter().flat_map(|e| [&(e.len() as u32).to_be_bytes()[..], e].concat()).collect();
-    let java: Vec<u8> = entries
-        .iter()
-        .flat_map(|e| {
-            let mut out = Vec::new();
-            varint(&mut out, e.len() as u64);
-            [out, e.clone()].concat()
-        })
-        .collect();
+    let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    let (go, java) = (delimited(&entries, true), delimited(&entries, false));
     for log in [&go, &java] {
         let loaded = load(log);
         let r = &loaded.recording;

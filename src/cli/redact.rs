@@ -1,6 +1,7 @@
 //! `meshdump redact`.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -117,9 +118,9 @@ pub(super) fn run(args: &RedactArgs) -> Result<Exit, Failure> {
     Ok(if value.identical { Exit::Ok } else { Exit::Gate })
 }
 
-/// The numbers of an analysis; of a recording in JSON those of its replay, since what is left of a log replays to nothing.
+/// The numbers of an analysis; of a recording with its bodies those of its replay.
 fn all_numbers(documents: Vec<Document>, loaded: Loaded) -> BTreeMap<String, u64> {
-    let recorded = loaded.proxies.is_empty() && documents.iter().any(recording::is_json);
+    let recorded = loaded.proxies.is_empty() && documents.iter().any(recording::has_bodies);
     match Opened::of(if recorded { documents } else { Vec::new() }, false) {
         Ok(opened) => numbers(&opened.replay()),
         Err(_) => numbers(&analyze::report(loaded, &Options { all: true, ..Options::default() })),
@@ -128,7 +129,14 @@ fn all_numbers(documents: Vec<Document>, loaded: Loaded) -> BTreeMap<String, u64
 
 /// Writes the documents in the container they came in.
 fn write(args: &RedactArgs, all: &[Document], kept: &[&Document], redactor: &mut Redactor) -> Result<(), Failure> {
-    let failed = |e: std::io::Error| Failure::new(Exit::Output, format!("cannot write {}: {e}", args.out.display()));
+    let failed = |e: std::io::Error| match e.kind() {
+        // what is written so far cannot become the same kind
+        ErrorKind::Unsupported => {
+            let _ = std::fs::remove_file(&args.out);
+            Failure::new(Exit::Input, format!("{}: {e}", args.input.display()))
+        }
+        _ => Failure::new(Exit::Output, format!("cannot write {}: {e}", args.out.display())),
+    };
     match container(&args.input, all) {
         Container::File => {
             let Some(d) = kept.first() else { return Ok(()) };

@@ -7,7 +7,8 @@ use super::config_dump::{Class, peek};
 use super::envoy_admin::{clusters, listeners, server_info, stats, utf8};
 use super::json::outline::{Item, Outline};
 use super::json::skip::{skip_space, value_end};
-use super::recording::{is_binlog, is_tap};
+use super::recording::binlog::is_binlog;
+use super::recording::tap::is_tap;
 
 /// The kinds of documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,9 +7,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// A longer line is skipped. The longest that Envoy's admin writes are histogram summaries, a few kilobytes.
 pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 /// A record that claims to be longer is not believed.
-const MAX_RECORD_BYTES: u64 = 1 << 30;
+pub(super) const MAX_RECORD_BYTES: u64 = 1 << 30;
 /// What stands before a record fits in this: a varint of ten bytes is the longest.
-const MAX_PREFIX_BYTES: usize = 10;
+pub(super) const MAX_PREFIX_BYTES: usize = 10;
 
 /// One line.
 pub(super) struct Line<'a> {

@@ -1,6 +1,9 @@
 //! What the end-to-end tests share: a folder of its own per test, the binary run in it, and small dumps.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub(crate) mod planted;
+pub(crate) mod wire;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;

@@ -7,10 +7,7 @@
 use std::fmt::Write;
 
 use super::wire::{Fields, Value, varint};
-use super::{Field, Scalar, Schema, Shape, Type};
-
-/// Messages deeper than this are kept by their bytes.
-const MAX_NESTING: u32 = 96;
+use super::{Field, MAX_NESTING, Scalar, Schema, Shape, Type};
 
 /// The message `type_name` (full name) in `bytes` as a JSON object, with its `@type` in front.
 pub(crate) fn of(type_name: &str, bytes: &[u8]) -> String {

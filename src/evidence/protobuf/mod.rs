@@ -16,6 +16,9 @@ use foldhash::fast::FixedState;
 use super::json::tally::key_hash;
 use wire::{Fields, Value};
 
+/// Messages deeper than this are kept by their bytes.
+pub(super) const MAX_NESTING: u32 = 96;
+
 /// The descriptors as a `google.protobuf.FileDescriptorSet`.
 pub fn descriptors() -> Vec<u8> {
     let mut raw = Vec::new();

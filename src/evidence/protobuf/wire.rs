@@ -62,6 +62,11 @@ impl<'a> Fields<'a> {
         !self.broken
     }
 
+    /// How many bytes are left; after the walk, those that are no field.
+    pub(crate) fn rest(&self) -> usize {
+        self.rest.len()
+    }
+
     fn read(&mut self) -> Option<(u32, Value<'a>)> {
         let (tag, n) = varint(self.rest)?;
         let rest = &self.rest[n..];

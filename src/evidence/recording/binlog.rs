@@ -15,7 +15,7 @@ use crate::model::source::InputId;
 use crate::model::stream::{GapReason, Us, What};
 
 /// Length of the record at the front of `bytes`, and of what says it.
-fn prefix(bytes: &[u8], big_endian: bool) -> Option<(u64, usize)> {
+pub(in crate::evidence) fn prefix(bytes: &[u8], big_endian: bool) -> Option<(u64, usize)> {
     if big_endian {
         let head = bytes.get(..4)?;
         return Some((u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]])), 4));

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `responses`, `documents` | JSON Lines or concatenated JSON of discovery responses and requests |
 //! | `native`, `redact` | our own format, and writes it |
-//! | `tap`, `discovery` | Envoy's tap of the xDS connection; the protocol in wire form |
+//! | `tap`, `http2`, `discovery` | Envoy's tap of the xDS connection; what is in it; the protocol in wire form |
 //! | `binlog` | gRPC's binary log |
 //! | `log` | Envoy's log in all dialects, istiod's lines about batching |
 //! | `dumps` | a series of config dumps |
@@ -15,13 +15,14 @@
 //! | `checks` | how long a body waits for what it needs, and whether Envoy refuses it |
 //! | `sequence` | what the nonces of a stream show to be missing |
 
-mod binlog;
+pub(super) mod binlog;
 mod bodies;
 mod checks;
 mod discovery;
 mod documents;
 mod dumps;
 mod equality;
+pub(super) mod http2;
 mod log;
 mod native;
 mod observations;
@@ -30,7 +31,7 @@ mod responses;
 mod rewrite;
 mod sequence;
 mod settings;
-mod tap;
+pub(super) mod tap;
 mod timeline;
 
 use jiff::tz::TimeZone;
@@ -44,11 +45,9 @@ use crate::model::problem::Problem;
 use crate::model::source::InputId;
 use crate::model::stream::{Recording, What};
 
-pub(super) use binlog::is_binlog;
 pub use log::zone;
 pub use native::{WriteOptions, write, write_responses};
 pub use rewrite::rewrite;
-pub(super) use tap::is_tap;
 use timeline::Timeline;
 
 /// What else is known about the Envoy of a recording.
@@ -86,9 +85,9 @@ pub fn is_stream(document: &Document) -> bool {
     matches!(kind_of(document), Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog | Kind::EnvoyLog | Kind::IstiodLog)
 }
 
-/// Whether a document is a recording that holds the bodies as JSON.
-pub fn is_json(document: &Document) -> bool {
-    kind_of(document) == Kind::XdsRecording
+/// Whether a document is a recording that holds what was sent, not only when.
+pub fn has_bodies(document: &Document) -> bool {
+    matches!(kind_of(document), Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog)
 }
 
 fn kind_of(document: &Document) -> Kind {

@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
+use std::ops::Range;
 
 use super::bodies;
 use super::discovery;
+use super::http2::{Direction, Part};
 use super::sequence::Sequence;
 use super::timeline::Timeline;
 use crate::evidence::protobuf::wire::{Fields, Value, varint};
@@ -19,8 +21,6 @@ use crate::model::problem::{Loss, Problem};
 use crate::model::source::InputId;
 use crate::model::stream::{Event, GapReason, Us, What};
 
-/// What an HTTP/2 client sends first.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A compressed message that inflates to more is given up.
 const MAX_MESSAGE_BYTES: u64 = 1 << 30;
 
@@ -31,95 +31,41 @@ pub(in crate::evidence) fn is_tap(head: &[u8]) -> bool {
     varint(rest).is_some_and(|(inner, m)| inner.checked_add(1 + m as u64) == Some(len))
 }
 
-/// One direction of a connection.
-#[derive(Default)]
-struct Direction {
-    /// Bytes of a frame that has not all arrived.
-    pending: Vec<u8>,
-    started: bool,
-    lost: bool,
-    /// Bytes of a message that has not all arrived, by HTTP/2 stream.
-    messages: HashMap<u32, Vec<u8>>,
-}
-
-/// A message with the HTTP/2 stream it came on; `None` when it cannot be inflated.
-type Message = (u32, Option<Vec<u8>>);
-
-impl Direction {
-    /// Takes bytes off the connection and gives the messages they complete.
-    fn feed(&mut self, bytes: &[u8], from_client: bool) -> Vec<Message> {
-        let mut out = Vec::new();
-        if self.lost {
-            return out;
-        }
-        self.pending.extend_from_slice(bytes);
-        let mut at = 0;
-        if from_client && !self.started {
-            if self.pending.len() < PREFACE.len() && PREFACE.starts_with(&self.pending) {
-                return out;
-            }
-            if self.pending.starts_with(PREFACE) {
-                at = PREFACE.len();
-            }
-        }
-        self.started = true;
-        while let Some(head) = self.pending.get(at..at + 9) {
-            let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-            let (kind, flags) = (head[3], head[4]);
-            let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-            // frame types go up to 9, and a few extensions
-            if kind > 0x20 {
-                self.lost = true;
-                return out;
-            }
-            let Some(payload) = self.pending.get(at + 9..at + 9 + len) else { break };
-            at += 9 + len;
-            if kind != 0 {
-                continue;
-            }
-            let data = match (flags & 0x8 != 0, payload.split_first()) {
-                (true, Some((pad, rest))) => &rest[..rest.len().saturating_sub(usize::from(*pad))],
-                _ => payload,
-            };
-            let message = self.messages.entry(stream).or_default();
-            message.extend_from_slice(data);
-            if !take_messages(stream, message, &mut out) {
-                self.lost = true;
-                return out;
-            }
-        }
-        self.pending.drain(..at);
-        out
-    }
-}
-
-/// Takes whole gRPC messages off the front of `bytes`; false when there is something else.
-fn take_messages(stream: u32, bytes: &mut Vec<u8>, out: &mut Vec<Message>) -> bool {
-    let mut at = 0;
-    while let Some(head) = bytes.get(at..at + 5) {
-        if head[0] > 1 {
-            return false;
-        }
-        let len = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        let Some(message) = bytes.get(at + 5..at + 5 + len) else { break };
-        let message = if head[0] == 1 { inflate(message) } else { Some(message.to_vec()) };
-        out.push((stream, message));
-        at += 5 + len;
-    }
-    bytes.drain(..at);
-    true
-}
-
 fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let got = flate2::read::MultiGzDecoder::new(bytes).take(MAX_MESSAGE_BYTES).read_to_end(&mut out);
     got.is_ok().then_some(out)
 }
 
+/// A direction of a connection, with its bytes that are no whole messages yet.
+#[derive(Default)]
+struct Side {
+    direction: Direction,
+    bytes: Vec<u8>,
+}
+
+impl Side {
+    /// Takes bytes off the connection and gives the messages they complete, each with its HTTP/2 stream; `None` for one
+    /// that cannot be inflated.
+    fn feed(&mut self, data: &[u8], from_client: bool) -> Vec<(u32, Option<Vec<u8>>)> {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(data);
+        let parts = self.direction.feed(&self.bytes, from..self.bytes.len(), from_client);
+        let messages = parts.into_iter().filter_map(|part| {
+            let Part::Message { stream, compressed, body } = part else { return None };
+            let message = body.bytes(&self.bytes);
+            Some((stream, if compressed { inflate(&message) } else { Some(message) }))
+        });
+        let out = messages.collect();
+        self.direction.compact(&mut self.bytes);
+        out
+    }
+}
+
 #[derive(Default)]
 struct Connection {
-    to_client: Direction,
-    to_server: Direction,
+    to_client: Side,
+    to_server: Side,
     /// Number in the recording and kind of each HTTP/2 stream.
     streams: HashMap<u32, (u32, Option<bool>)>,
     open: bool,
@@ -233,12 +179,21 @@ impl<'a> Streams<'a> {
 }
 
 /// What stands in one `SocketEvent`.
-struct Segment<'a> {
+pub(in crate::evidence) struct Segment<'a> {
     t: Us,
-    read: Option<&'a [u8]>,
-    write: Option<&'a [u8]>,
+    pub(in crate::evidence) read: Option<&'a [u8]>,
+    pub(in crate::evidence) write: Option<&'a [u8]>,
     closed: bool,
-    truncated: bool,
+    pub(in crate::evidence) truncated: bool,
+}
+
+/// Where `part`, a part of `whole`, lies in it; an empty one may lie anywhere.
+pub(in crate::evidence) fn within(whole: &[u8], part: &[u8]) -> Range<usize> {
+    if part.is_empty() {
+        return 0..0;
+    }
+    let from = part.as_ptr() as usize - whole.as_ptr() as usize;
+    from..from + part.len()
 }
 
 pub(super) fn timestamp(bytes: &[u8]) -> Us {
@@ -267,7 +222,7 @@ fn body(event: &[u8]) -> (&[u8], bool) {
     (bytes, truncated)
 }
 
-fn segment(bytes: &[u8]) -> Segment<'_> {
+pub(in crate::evidence) fn segment(bytes: &[u8]) -> Segment<'_> {
     let mut out = Segment { t: Us(0), read: None, write: None, closed: false, truncated: false };
     for (number, value) in Fields::new(bytes) {
         match number {
@@ -284,8 +239,8 @@ fn segment(bytes: &[u8]) -> Segment<'_> {
     out
 }
 
-/// The trace id and events of a `TraceWrapper`.
-fn events(wrapper: &[u8]) -> (u64, Vec<&[u8]>, bool) {
+/// The trace id and events of a `TraceWrapper`, and whether one was cut.
+pub(in crate::evidence) fn events(wrapper: &[u8]) -> (u64, Vec<&[u8]>, bool) {
     let (mut id, mut out, mut truncated) = (0, Vec::new(), false);
     for (number, value) in Fields::new(wrapper) {
         let buffered = match number {
@@ -341,8 +296,8 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
             }
             for (data, from_client) in [(s.write, true), (s.read, false)] {
                 let Some(data) = data else { continue };
-                let direction = if from_client { &mut c.to_server } else { &mut c.to_client };
-                for (h2, message) in direction.feed(data, from_client) {
+                let side = if from_client { &mut c.to_server } else { &mut c.to_client };
+                for (h2, message) in side.feed(data, from_client) {
                     let (stream, delta) = *c.streams.entry(h2).or_insert_with(|| (streams.number(), None));
                     let sequence = c.sequences.entry(stream).or_default();
                     let Some(message) = message else {
@@ -356,7 +311,7 @@ pub(super) fn read(document: &Document, input: InputId, timeline: &mut Timeline)
                         streams.response(s.t, stream, &message, start, delta, sequence);
                     }
                 }
-                if direction.lost && lost.is_none() {
+                if side.direction.lost && lost.is_none() {
                     lost = Some((s.t, start));
                 }
             }

@@ -194,6 +194,10 @@ impl Paths {
             return Treatment::Keep;
         }
         let base64 = matches!(key, "inlinebytes" | "pb" | "raw");
+        // what a tap saw of a connection
+        if matches!(key, "asbytes" | "asstring") {
+            return Treatment::Fill(Class::Payload, false);
+        }
         if self.dialect == Dialect::Other {
             return match path {
                 [.., "data" | "stringdata" | "binarydata", _] => Treatment::Fill(Class::Credential, false),
@@ -221,6 +225,7 @@ impl Paths {
         match path {
             // a line of a recording in our own form
             ["h"] | ["add", _] => return Treatment::Hash,
+            ["nonce" | "responsenonce"] => return Treatment::Names,
             ["k" | "mode" | "transport" | "how" | "phase" | "reason"] => return Treatment::Word,
             _ => {}
         }
@@ -433,7 +438,7 @@ impl<'a> Rewriter<'a> {
 
     /// A scalar at a path, given by the keys that lead to it.
     fn replaced(&mut self, raw: &[u8], treatment: Treatment) -> Vec<u8> {
-        if raw.is_empty() || matches!(raw, b"[redacted]" | b"W3JlZGFjdGVkXQ==" | b"true" | b"false") {
+        if stays(raw) {
             return raw.to_vec();
         }
         // 64-bit numbers are written as strings
@@ -441,43 +446,78 @@ impl<'a> Rewriter<'a> {
             return raw.to_vec();
         }
         let (mut text, units) = decoded(raw);
-        let shown = std::str::from_utf8(&text).unwrap_or("");
-        let treatment = match treatment {
-            Treatment::Hash if raw.len() == 16 && raw.iter().all(u8::is_ascii_hexdigit) => return raw.to_vec(),
-            Treatment::Hash => Treatment::Fill(Class::Configuration, false),
-            other => other,
-        };
-        match treatment {
-            Treatment::Keep => {
-                if secrets::suspect(shown) {
-                    self.report.suspect(Suspect::new(self.label, self.offset, raw.len()));
-                }
-                return raw.to_vec();
-            }
-            Treatment::Fill(..) if is_operator(shown) => return raw.to_vec(),
-            Treatment::Fill(class, base64) => {
-                self.report.count(class);
-                let keep = |i: usize| units.as_ref().is_some_and(|u| u.is_short(i));
-                let base64 = base64 || looks_base64(&text);
-                self.names.fill(&mut text, &keep, base64);
-            }
-            Treatment::Word if is_word(shown) => return raw.to_vec(),
-            Treatment::Hex if text.len() == 4 && text.starts_with(b"0x") => self.names.hex(&mut text[2..]),
-            Treatment::Names if api::is_enum_word(shown) || is_extension(shown) => return raw.to_vec(),
-            Treatment::Names | Treatment::Regex | Treatment::Word | Treatment::Hex | Treatment::Hash => {
-                if secrets::suspect(shown) {
-                    self.report.inside += 1;
-                    scrub(self.names, &mut text);
-                } else {
-                    self.names.names(&mut text, treatment == Treatment::Regex);
-                }
-            }
+        let keep = |i: usize| units.as_ref().is_some_and(|u| u.is_short(i));
+        if !self.text(&mut text, treatment, &keep) {
+            return raw.to_vec();
         }
         match units {
             None => text,
             Some(units) => units.encoded(&text),
         }
     }
+
+    /// A scalar as it is meant, without escapes; `keep` says which bytes of filler stay. Whether it was replaced.
+    fn text(&mut self, text: &mut [u8], treatment: Treatment, keep: &dyn Fn(usize) -> bool) -> bool {
+        let shown = std::str::from_utf8(text).unwrap_or("");
+        let treatment = match treatment {
+            Treatment::Hash if text.len() == 16 && text.iter().all(u8::is_ascii_hexdigit) => return false,
+            Treatment::Hash => Treatment::Fill(Class::Configuration, false),
+            other => other,
+        };
+        match treatment {
+            Treatment::Keep => {
+                if secrets::suspect(shown) {
+                    self.report.suspect(Suspect::new(self.label, self.offset, text.len()));
+                }
+                return false;
+            }
+            Treatment::Fill(..) if is_operator(shown) => return false,
+            Treatment::Fill(class, base64) => {
+                self.report.count(class);
+                let base64 = base64 || looks_base64(text);
+                self.names.fill(text, keep, base64);
+            }
+            Treatment::Word if is_word(shown) => return false,
+            Treatment::Hex if text.len() == 4 && text.starts_with(b"0x") => self.names.hex(&mut text[2..]),
+            Treatment::Names if api::is_enum_word(shown) || is_extension(shown) => return false,
+            Treatment::Names | Treatment::Regex | Treatment::Word | Treatment::Hex | Treatment::Hash => {
+                if secrets::suspect(shown) {
+                    self.report.inside += 1;
+                    scrub(self.names, text);
+                } else {
+                    self.names.names(text, treatment == Treatment::Regex);
+                }
+            }
+        }
+        true
+    }
+
+    /// Where `key` leads below `parent`; the root is 0.
+    pub(super) fn child(&mut self, parent: u32, key: &str) -> u32 {
+        self.paths.child(parent, key)
+    }
+
+    /// Text outside JSON, as what stands at `node`.
+    pub(super) fn value(&mut self, text: &mut [u8], node: u32) {
+        if !stays(text) {
+            let treatment = self.paths.nodes[node as usize].treatment;
+            if matches!(treatment, Treatment::Fill(..)) || !text.iter().all(u8::is_ascii_digit) {
+                self.text(text, treatment, &|_| false);
+            }
+        }
+    }
+
+    /// A key outside JSON, below `parent`.
+    pub(super) fn key(&mut self, text: &mut [u8], parent: u32) {
+        if !self.paths.keeps_key(parent, &String::from_utf8_lossy(text)) {
+            self.text(text, Treatment::Names, &|_| false);
+        }
+    }
+}
+
+/// What Envoy itself writes in place of a secret, and what says nothing.
+fn stays(text: &[u8]) -> bool {
+    text.is_empty() || matches!(text, b"[redacted]" | b"W3JlZGFjdGVkXQ==" | b"true" | b"false")
 }
 
 /// A YAML document, line by line: keys by their indentation, values by the same rules as in JSON.

@@ -1,7 +1,9 @@
 //! Evidence that may be shown: the same documents with names, addresses and secrets replaced by others of the same
 //! length, so that every count, size, order and reference in them stays what it was.
 
+mod binary;
 mod json;
+mod wire;
 mod words;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,7 @@ use super::secrets::Class;
 use crate::input::{Document, HEAD_BYTES, read_more};
 pub(super) use json::is_operator;
 use json::{Dialect, Rewriter, Yaml, scrub};
+use wire::Wire;
 use words::Pseudonyms;
 
 /// What was replaced, and what was not.
@@ -268,8 +271,7 @@ impl Redactor {
     /// What to do instead.
     pub fn accepts(d: &Document) -> Result<(), Refusal> {
         match sniff(d.head(), d.head().len() < HEAD_BYTES) {
-            Kind::Binary => Err("not text: a tap or another binary recording holds private keys in clear; \
-                                 make a recording of it with `meshdump convert`, and redact that"),
+            Kind::Binary => Err("neither text nor a recording: what stands where in it is not known"),
             Kind::PythonRepr => Err("a Python dictionary, not JSON: write it with json.dumps first"),
             _ => Ok(()),
         }
@@ -329,10 +331,16 @@ impl Redactor {
                 result
             }
             _ if json_text => self.json(d.label(), Dialect::Other, &mut *stream, out),
+            Kind::EnvoyTap => binary::tap(&mut self.wire(d.label()), &mut *stream, out),
+            Kind::GrpcLog => binary::grpc_log(&mut self.wire(d.label()), &mut *stream, out),
             Kind::BpftoolText => self.bpftool(&mut *stream, out),
             Kind::Kubernetes | Kind::Yaml => self.yaml(d.label(), &mut *stream, out),
             _ => self.text(&mut *stream, out),
         }
+    }
+
+    fn wire<'a>(&'a mut self, label: &'a str) -> Wire<'a> {
+        Wire::new(Rewriter::new(&mut self.names, &mut self.report, label, Dialect::Envoy))
     }
 
     fn json(&mut self, label: &str, dialect: Dialect, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
