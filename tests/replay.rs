@@ -182,3 +182,39 @@ fn tls_ingresses_grow_with_the_pushes_and_plain_ones_do_not() {
     }
     assert!(bytes(&replayed(&["--tls"], "1.9")) > 5.0 * bytes(&replayed(&["--tls"], "1.40")));
 }
+
+#[test]
+fn what_warms_and_what_it_waits_for_has_names() {
+    let cluster = |name: &str, eds: bool| {
+        let kind = if eds { "EDS" } else { "STATIC" };
+        let own = json!({"eds_config": {"ads": {}, "resource_api_version": "V3"}, "initial_fetch_timeout": "0s"});
+        let mut c = json!({"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": name, "type": kind});
+        if eds {
+            c["eds_cluster_config"] = own;
+        }
+        c
+    };
+    let hcm = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "in", "rds": {"route_config_name": "routes-\u{1b}[31m", "config_source":
+            {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}}});
+    let listener = json!({"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", "name": "in",
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": 80}},
+        "filter_chains": [{"filters": [{"name": "hcm", "typed_config": hcm}]}]});
+    let line = |t: f64, kind: &str, version: &str, resources: Vec<Value>| {
+        let url = format!("type.googleapis.com/envoy.config.{kind}");
+        json!({"t": t, "type_url": url, "version_info": version, "resources": resources}).to_string() + "\n"
+    };
+    let names: Vec<String> = (0..7).map(|i| format!("waits-{i}")).collect();
+    let mut clusters = vec![cluster("ready", false)];
+    clusters.extend(names.iter().map(|n| cluster(n, true)));
+    let text = line(0.0, "cluster.v3.Cluster", "7", clusters) + &line(1.0, "listener.v3.Listener", "8", vec![listener]);
+    let bench = bench(&text);
+    let end = bench.run(&["replay", "stream.jsonl", "-o", "json"]).json()["runs"][0]["end"].clone();
+    let warming: Vec<Value> = names.iter().map(|n| json!({"name": n, "version": "7"})).collect();
+    assert_eq!(end["clusters_warming"], json!(warming));
+    assert_eq!(end["awaited"], json!([{"xds": "RDS", "name": "routes-\u{1b}[31m"}]));
+    let run = bench.run(&["replay", "stream.jsonl"]);
+    run.says("warming: 7 clusters: waits-0, waits-1, waits-2, waits-3, waits-4 [2 others]");
+    assert!(run.stdout.contains("asked for, but not in the recording: RDS routes-"), "{}", run.stdout);
+    assert!(!run.stdout.contains('\u{1b}'), "{}", run.stdout);
+}

@@ -105,6 +105,15 @@ fn answer(out: &mut String, report: &Replay, run: &RunReport) {
             bytes(end.settled.allocated)
         );
     }
+    if !end.clusters_warming.is_empty() {
+        let names = end.clusters_warming.iter().map(|c| fit(&c.name, 40));
+        let n = count(end.clusters_warming.len() as u64, "cluster", "clusters");
+        let _ = writeln!(out, "      warming: {n}: {}", first(names));
+    }
+    if !end.awaited.is_empty() {
+        let names = end.awaited.iter().map(|a| format!("{} {}", a.xds, fit(&a.name, 40)));
+        let _ = writeln!(out, "      asked for, but not in the recording: {}", first(names));
+    }
     if let (Some(t), Some(limit)) = (run.over_limit_t, run.envoy.limit) {
         let _ = writeln!(out, "OOM   anonymous memory passes {} at t={t}", bytes(limit));
     } else if let Some(limit) = run.envoy.limit {
@@ -114,6 +123,14 @@ fn answer(out: &mut String, report: &Replay, run: &RunReport) {
         let list: Vec<String> = r.not_simulated.iter().map(|(t, n)| format!("{} ({})", clean(t), group(*n))).collect();
         let _ = writeln!(out, "Not simulated: {}", list.join(", "));
     }
+}
+
+/// The first few names, and how many others there are.
+fn first(names: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 5;
+    let others = names.len().saturating_sub(SHOWN);
+    let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if others > 0 { format!("{shown} [{others} others]") } else { shown }
 }
 
 fn seconds(s: f64) -> String {

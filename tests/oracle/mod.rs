@@ -16,7 +16,7 @@ use meshdump::evidence::recording;
 use meshdump::input;
 use meshdump::lab::{self, Ads, EnvoyProcess, Launch, types};
 use meshdump::model::envoy::Name;
-use meshdump::model::stream::Us;
+use meshdump::model::stream::{Us, XdsType};
 use meshdump::sim::envoy::{Action, ListenerView, Prepared, Settings, Step};
 use serde_json::{Value, json};
 
@@ -56,8 +56,10 @@ pub(crate) struct Stream {
     pub(crate) seconds: Vec<Second>,
 }
 
-/// Versions of a listener as `/config_dump` shows them: active, warming, draining; and whether it is in error.
+/// Versions of a resource as `/config_dump` shows them: active, warming, draining; and whether it is in error. Keys are
+/// type and name; route tables and secrets have no version here, since Envoy drops them with their last user.
 type View = ([Option<String>; 3], bool);
+type Views = BTreeMap<(&'static str, String), View>;
 
 impl Stream {
     /// As a recording that nobody played: every response `times` times.
@@ -83,8 +85,8 @@ struct Sample {
     t: f64,
     allocated: u64,
     gauges: [u64; 6],
-    /// By listener, at `dumped`.
-    views: BTreeMap<String, View>,
+    /// As they were at `dumped`.
+    views: Views,
     dumped: f64,
 }
 
@@ -108,17 +110,37 @@ pub(crate) struct Observed {
     server_info: Vec<u8>,
 }
 
-/// The listeners of `/config_dump`.
-fn views(envoy: &EnvoyProcess) -> BTreeMap<String, View> {
-    let dump: Value = serde_json::from_slice(&envoy.get("/config_dump?resource=dynamic_listeners").unwrap()).unwrap();
-    // a refused listener has a second entry, without a name
-    let named = dump["configs"].as_array().into_iter().flatten().filter(|e| e["name"].is_string());
-    let version =
-        |e: &Value, state: &str| e.get(state).map(|s| s["version_info"].as_str().unwrap_or_default().to_owned());
-    let view = |e: &Value| {
-        (["active_state", "warming_state", "draining_state"].map(|s| version(e, s)), e.get("error_state").is_some())
+/// Listeners, clusters, route tables and secrets of `/config_dump`.
+fn views(envoy: &EnvoyProcess) -> Views {
+    let dump: Value = serde_json::from_slice(&envoy.get("/config_dump").unwrap()).unwrap();
+    let list = |key: &str| -> Vec<Value> {
+        let sections = dump["configs"].as_array().into_iter().flatten();
+        sections.filter_map(|s| s[key].as_array()).flatten().cloned().collect()
     };
-    named.map(|e| (e["name"].as_str().unwrap().to_owned(), view(e))).collect()
+    let word = |e: &Value| e["version_info"].as_str().unwrap_or_default().to_owned();
+    let mut out = Views::new();
+    // a refused listener has a second entry, without a name
+    for e in list("dynamic_listeners").iter().filter(|e| e["name"].is_string()) {
+        let states = ["active_state", "warming_state", "draining_state"].map(|s| e.get(s).map(word));
+        out.insert(("listener", e["name"].as_str().unwrap().to_owned()), (states, e.get("error_state").is_some()));
+    }
+    for (place, key) in ["dynamic_active_clusters", "dynamic_warming_clusters"].iter().enumerate() {
+        for e in list(key) {
+            let name = e["cluster"]["name"].as_str().unwrap().to_owned();
+            out.entry(("cluster", name)).or_default().0[place] = Some(word(&e));
+        }
+    }
+    for e in list("dynamic_route_configs") {
+        let name = e["route_config"]["name"].as_str().unwrap().to_owned();
+        out.entry(("route table", name)).or_default().0[0] = Some(String::new());
+    }
+    for (place, key) in ["dynamic_active_secrets", "dynamic_warming_secrets"].iter().enumerate() {
+        for e in list(key) {
+            let name = e["name"].as_str().unwrap().to_owned();
+            out.entry(("secret", name)).or_default().0[place] = Some(String::new());
+        }
+    }
+    out
 }
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -226,7 +248,7 @@ pub(crate) fn replay(folder: &Path, observed: &Observed) -> Value {
 }
 
 /// The same views as the replay has them at each sample: what came until then, and nothing more.
-fn simulated_views(folder: &Path, times: &[f64]) -> Vec<BTreeMap<String, View>> {
+fn simulated_views(folder: &Path, times: &[f64]) -> Vec<Views> {
     let one = |name: &str| {
         let found = input::collect(&[folder.join(name)], &input::Limits::default());
         found.documents.into_iter().next().unwrap()
@@ -253,12 +275,27 @@ fn simulated_views(folder: &Path, times: &[f64]) -> Vec<BTreeMap<String, View>> 
         let view = |v: &ListenerView| -> View {
             ([text(&v.shown_version), text(&v.warming_version), text(&v.draining_shown)], v.refused)
         };
-        end.listeners
+        let mut views: Views = end
+            .listeners
             .iter()
-            .map(|v| (v.name.to_string(), view(v)))
+            .map(|v| (("listener", v.name.to_string()), view(v)))
             // old generations of in-place updates are not in the dump
             .filter(|(_, v)| v.0.iter().any(Option::is_some) || v.1)
-            .collect()
+            .collect();
+        views.extend(end.clusters.iter().map(|c| {
+            (("cluster", c.name.to_string()), ([text(&c.active_version), text(&c.warming_version), None], false))
+        }));
+        for s in &end.subscriptions {
+            let there = Some(String::new());
+            let view = match (s.kind, s.held) {
+                (XdsType::RouteConfig, true) => ("route table", [there, None, None]),
+                (XdsType::Secret, true) => ("secret", [there, None, None]),
+                (XdsType::Secret, false) => ("secret", [None, there, None]),
+                _ => continue,
+            };
+            views.insert((view.0, s.name.to_string()), (view.1, false));
+        }
+        views
     };
     times.iter().map(at).collect()
 }
@@ -305,10 +342,10 @@ pub(crate) fn compare(
         if simulated.contains(&s.views) {
             continue;
         }
-        let names: BTreeSet<&String> = s.views.keys().chain(simulated[0].keys()).collect();
+        let names: BTreeSet<&(&str, String)> = s.views.keys().chain(simulated[0].keys()).collect();
         for name in names.into_iter().filter(|n| s.views.get(*n) != simulated[0].get(*n)).take(3) {
             let (a, b) = (simulated[0].get(name), s.views.get(name));
-            wrong.push(format!("t={:.2} config_dump of {name}: simulated {a:?}, Envoy {b:?}", s.dumped));
+            wrong.push(format!("t={:.2} config_dump of {name:?}: simulated {a:?}, Envoy {b:?}", s.dumped));
         }
     }
     if std::env::var_os("MESHDUMP_ORACLE_TRACE").is_some() {

@@ -188,6 +188,10 @@ pub struct EndReport {
     pub restarted: u64,
     /// Both views of each listener that has anything but one active generation.
     pub listeners: Vec<ListenerReport>,
+    /// Clusters that warm still, by name.
+    pub clusters_warming: Vec<WarmingReport>,
+    /// What is subscribed to by name and never came: RDS, SRDS, SDS, ECDS.
+    pub awaited: Vec<AwaitedReport>,
     /// `static_route_configs` a dump would list, and how many of them active listeners have.
     pub inline_tables: InlineTables,
 }
@@ -234,6 +238,24 @@ pub struct SettledReport {
     pub t: f64,
     /// `allocated` then.
     pub allocated: u64,
+}
+
+/// A cluster that warms.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct WarmingReport {
+    /// Name.
+    pub name: String,
+    /// `version_info` under `dynamic_warming_clusters`.
+    pub version: String,
+}
+
+/// A subscription without an answer.
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
+pub struct AwaitedReport {
+    /// `RDS`, `SRDS`, `SDS` or `ECDS`.
+    pub xds: &'static str,
+    /// What is asked for.
+    pub name: String,
 }
 
 /// A listener as Envoy shows it, and as it is.
@@ -501,6 +523,22 @@ impl Played<'_> {
                         filter_chains_draining: l.chains_draining,
                         pinned_bytes: l.pinned_bytes,
                     })
+                    .collect(),
+                clusters_warming: run
+                    .end
+                    .clusters
+                    .iter()
+                    .filter_map(|c| {
+                        let version = c.warming_version.as_ref()?.to_string();
+                        Some(WarmingReport { name: c.name.to_string(), version })
+                    })
+                    .collect(),
+                awaited: run
+                    .end
+                    .subscriptions
+                    .iter()
+                    .filter(|s| !s.held)
+                    .map(|s| AwaitedReport { xds: xds(s.kind), name: s.name.to_string() })
                     .collect(),
                 inline_tables: InlineTables {
                     shown: run.end.inline_tables_shown,

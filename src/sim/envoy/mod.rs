@@ -263,6 +263,28 @@ pub struct ListenerView {
     pub pinned_bytes: u64,
 }
 
+/// A cluster of CDS as Envoy shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// Name.
+    pub name: Name,
+    /// `version_info` under `dynamic_active_clusters`.
+    pub active_version: Option<Name>,
+    /// `version_info` under `dynamic_warming_clusters`.
+    pub warming_version: Option<Name>,
+}
+
+/// What filter chains or clusters subscribe to by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionView {
+    /// RDS, SRDS, SDS or ECDS.
+    pub kind: XdsType,
+    /// Name.
+    pub name: Name,
+    /// Something came for it.
+    pub held: bool,
+}
+
 /// Counters of Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
@@ -310,6 +332,10 @@ pub struct End {
     pub restarted: u64,
     /// Listeners at the end, both views.
     pub listeners: Vec<ListenerView>,
+    /// Clusters of CDS at the end, by name.
+    pub clusters: Vec<ClusterView>,
+    /// What is subscribed to by name at the end.
+    pub subscriptions: Vec<SubscriptionView>,
     /// `static_route_configs` that a dump would list at the end: inline tables of hidden generations included.
     pub inline_tables_shown: u32,
     /// Of those, tables of the active listeners.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use foldhash::{HashMap, HashMapExt};
 
 use super::super::prepare::{NameId, Need, Plan, Table};
-use super::super::{Action, End, Flap, Leaked, ListenerView, Peak, Run};
-use super::{Machine, Stage};
+use super::super::{Action, ClusterView, End, Flap, Leaked, ListenerView, Peak, Run, SubscriptionView};
+use super::{Machine, NONE, Place, Stage};
 use crate::cost::envoy::generation::Ledger;
 use crate::model::envoy::Name;
 use crate::model::stream::{Us, XdsType};
@@ -25,6 +25,8 @@ impl<'p> Machine<'p> {
         let counters = self.counters;
         let t = self.now;
         let (listeners, tables) = if self.settings.detail { self.views() } else { Default::default() };
+        let (clusters, subscriptions) =
+            if self.settings.detail { (self.cluster_views(), self.subscription_views()) } else { Default::default() };
         let restarted = self.restarted();
         self.pass(Us(i64::MAX));
         self.settle();
@@ -68,6 +70,8 @@ impl<'p> Machine<'p> {
                 settled: self.row,
                 restarted,
                 listeners,
+                clusters,
+                subscriptions,
                 inline_tables_shown: tables.0,
                 inline_tables_active: tables.1,
             },
@@ -150,6 +154,40 @@ impl<'p> Machine<'p> {
             }
         }
         (views.into_values().collect(), tables)
+    }
+
+    fn cluster_views(&self) -> Vec<ClusterView> {
+        let mut views: Vec<ClusterView> = self
+            .clusters
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| !slot.is_static && (slot.active != NONE || slot.warming != NONE))
+            .map(|(i, slot)| {
+                let version =
+                    |p: Place| (p != NONE).then(|| self.version_of(self.cluster_generations[p as usize].step));
+                ClusterView {
+                    name: self.plan.name(XdsType::Cluster, NameId(i as u32)),
+                    active_version: version(slot.active),
+                    warming_version: version(slot.warming),
+                }
+            })
+            .collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    fn subscription_views(&self) -> Vec<SubscriptionView> {
+        let mut views: Vec<SubscriptionView> = Vec::new();
+        for table in Table::ALL {
+            let used = self.subscriptions[table as usize].iter().enumerate().filter(|(_, s)| s.refs > 0 && !s.pinned);
+            views.extend(used.map(|(i, s)| SubscriptionView {
+                kind: table.kind(),
+                name: self.plan.name(table.kind(), NameId(i as u32)),
+                held: s.body.is_some(),
+            }));
+        }
+        views.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        views
     }
 
     /// What a fresh Envoy with the active configuration allocates.

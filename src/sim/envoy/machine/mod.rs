@@ -78,6 +78,8 @@ struct ClusterGeneration {
     warming: bool,
     name: NameId,
     body: u32,
+    /// The step it came in.
+    step: u32,
     endpoints: Option<u32>,
     pending: u32,
     awaits_endpoints: bool,
