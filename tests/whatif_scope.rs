@@ -319,6 +319,37 @@ fn what_is_wrong_with_an_export_is_said_by_object_and_line() {
     assert!(text.lines().any(|l| l.starts_with("lost") && l.contains("cut.json")), "{text}");
 }
 
+/// A mesh whose objects contradict each other and lead nowhere.
+fn doubtful() -> Vec<Value> {
+    let istio = |kind: &str, name: &str, spec: Value| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": kind,
+        "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    };
+    let mut items = mesh();
+    items.push(service("shop", "twin", "10.0.0.1", &[("http", 80), ("none", 0)], &json!({})));
+    items.push(json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "gone-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "gone"}},
+        "endpoints": [{"addresses": ["10.1.0.1"]}], "ports": [{"port": 80}]}));
+    let egress = |hosts: &[&str]| json!({"egress": [{"hosts": hosts}]});
+    items.push(istio(
+        "Sidecar",
+        "default",
+        egress(&["./*", "cart.shop.svc.cluster.local", "shop/w*b", "other/gone.com"]),
+    ));
+    items.push(istio("Sidecar", "later", egress(&["*/*"])));
+    items.push(istio("DestinationRule", "cart", json!({"host": "cart", "subsets": [{"name": "v1"}]})));
+    items.push(istio("DestinationRule", "gone", json!({"host": "gone.shop.svc.cluster.local"})));
+    let to = |host: &str, subset: &str| json!({"destination": {"host": host, "subset": subset}});
+    items.push(istio(
+        "VirtualService",
+        "cart",
+        json!({"hosts": ["cart"], "gateways": ["mesh", "gone"],
+        "http": [{"route": [to("cart", "v2"), to("gone", ""), to("elsewhere.not-exported.svc.cluster.local", "")]}]}),
+    ));
+    items.push(istio("Gateway", "main", json!({"selector": {"a": "b"}})));
+    items
+}
+
 /// What `whatif scope` finds, one snapshot per code.
 #[test]
 fn every_code_has_a_snapshot() {
@@ -329,13 +360,19 @@ fn every_code_has_a_snapshot() {
     routed.push(calls);
     let mut revisions = knative(5);
     revisions.push(pod("shop", "cart"));
-    let files = [("mesh.json", list(mesh())), ("routed.json", list(routed)), ("revisions.json", list(revisions))];
-    let cases: [(&str, &[&str]); 5] = [
+    let files = [
+        ("mesh.json", list(mesh())),
+        ("routed.json", list(routed)),
+        ("revisions.json", list(revisions)),
+        ("doubtful.json", serde_json::to_string_pretty(&json!({"kind": "List", "items": doubtful()})).unwrap()),
+    ];
+    let cases: [(&str, &[&str]); 6] = [
         ("MD321", &["routed.json", "--scope", "own-namespace"]),
         ("MD322", &["mesh.json"]),
         ("MD323", &["revisions.json"]),
         ("MD324", &["revisions.json", "--limit", "50M"]),
         ("MD325", &["made"]),
+        ("MD326", &["doubtful.json"]),
     ];
     let bench = Bench::new();
     for (name, text) in files {

@@ -334,7 +334,7 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
     let (mut keys, mut nested) = (0, false);
     for line in lines {
         match line {
-            [b' ', ..] => nested = true,
+            [b' ' | b'\t', ..] => nested = true,
             [b'#', ..] | [b'-', b'-', b'-', ..] | [b'.', b'.', b'.'] => {}
             [b'-'] | [b'-', b' ', ..] => keys += 1,
             _ => {
@@ -504,7 +504,10 @@ fn object(text: &[u8]) -> Kind {
     let uptime = ["uptime_current_epoch", "uptimeCurrentEpoch", "hot_restart_version", "hotRestartVersion"];
     if f.has("configs") {
         Kind::ConfigDump
-    } else if (f.is("apiVersion", b'"') && (f.is("kind", b'"') || f.is("items", b'['))) || is_watch_event(&f) {
+    } else if (f.is("apiVersion", b'"') && (f.is("kind", b'"') || f.is("items", b'[')))
+        || is_watch_event(&f)
+        || (f.is("items", b'[') && is_kubernetes_item(&f.first_in("items")))
+    {
         Kind::Kubernetes
     } else if f.is("status", b'"') && f.get("data").is_some_and(|d| Fields::of(d).has("resultType")) {
         Kind::PrometheusRange
@@ -562,12 +565,15 @@ fn array(text: &[u8]) -> Kind {
     if f.is("metric", b'{') && f.any(&["values", "value"]) {
         return Kind::PrometheusRange;
     }
-    if (f.is("apiVersion", b'"') && f.is("kind", b'"'))
-        || (f.is("metadata", b'{') && f.any(&["spec", "status", "data", "subsets", "endpoints", "addressType"]))
-    {
+    if is_kubernetes_item(&f) {
         return Kind::Kubernetes;
     }
     if holds_envoy(text, 0) { Kind::ConfigDump } else { Kind::OtherJson }
+}
+
+fn is_kubernetes_item(f: &Fields<'_>) -> bool {
+    (f.is("apiVersion", b'"') && f.is("kind", b'"'))
+        || (f.is("metadata", b'{') && f.any(&["spec", "status", "data", "subsets", "endpoints", "addressType"]))
 }
 
 fn is_hex(key: Option<&[u8]>) -> bool {
@@ -739,6 +745,8 @@ mod tests {
             ("20: hash  name m  flags 0x1\n\tkey 20B\n", BpftoolText),
             ("apiVersion: v1\nitems:\n- kind: Pod\n  a: b\n", Kubernetes),
             ("# x\n---\nkind: Service\napiVersion: v1\nmetadata:\n  name: a\n", Kubernetes),
+            ("apiVersion: v1\nkind: Service\nmetadata:\n\tname: a\n", Kubernetes),
+            (r#"{"items":[{"apiVersion":"v1","kind":"Pod"}]}"#, Kubernetes),
             (r#"{"type":"ADDED","object":{"kind":"Pod"}}"#, Kubernetes),
             ("clusters:\n- name: a\n  type: EDS\n", Yaml),
             ("{'configs': [{'a': 1}]}", PythonRepr),

@@ -3,6 +3,7 @@
 
 mod bill;
 mod compare;
+mod doubts;
 mod findings;
 mod growth;
 mod keep;
@@ -177,7 +178,7 @@ impl World<'_> {
                 firsts.push(i);
                 firsts.len() - 1
             };
-            of.push(match s.key(self.mesh.as_ref(), self.after.as_ref(), self.options) {
+            of.push(match s.key(self.mesh.as_ref(), self.after.as_ref()) {
                 Some(key) => *groups.entry(key).or_insert_with(fresh),
                 None => fresh(),
             });
@@ -232,7 +233,7 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
             out: o.out,
             saved_bytes: o.before.allocated.bytes.saturating_sub(o.after.allocated.bytes),
             saved_resident_bytes,
-            saved_total_bytes: saved_resident_bytes * u64::from(s.replicas),
+            saved_total_bytes: saved_resident_bytes.saturating_mul(u64::from(s.replicas)),
             before: o.before,
             after: o.after,
             limit_bytes: s.limit_bytes,
@@ -278,7 +279,8 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
         notes,
         problems: evidence.problems.iter().map(problem_report).collect(),
     };
-    report.findings = findings::findings(&report);
+    let doubts = mesh.map(|m| doubts::doubts(m, &report.inputs)).unwrap_or_default();
+    report.findings = findings::findings(&report, doubts);
     report
 }
 

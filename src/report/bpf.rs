@@ -290,7 +290,8 @@ fn elsewhere(out: &mut String, report: &BpfReport) {
 pub(super) fn finding(out: &mut String, finding: &Finding, width: usize) {
     let _ = writeln!(out, "\n{} {}: {}", finding.code, finding.severity.as_str(), clean(&finding.title));
     for line in &finding.evidence {
-        wrapped(out, &clean(&line.text), width, "    ");
+        let place = line.line.map(|n| format!(" ({} line {n})", clean(&line.path))).unwrap_or_default();
+        wrapped(out, &format!("{}{place}", clean(&line.text)), width, "    ");
     }
     if finding.evidence_omitted > 0 {
         let _ = writeln!(out, "    [{} others]", group(finding.evidence_omitted));

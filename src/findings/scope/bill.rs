@@ -71,13 +71,17 @@ pub(super) fn bill(rows: &[WorkloadRow], maps: &[BpfListing], cluster: Option<&K
         let mut f = Fleet::default();
         for r in rows.iter().filter(|r| wanted(r)) {
             let n = u64::from(r.replicas);
-            let times = |e: Estimate| Estimate { bytes: e.bytes * n, low: e.low * n, high: e.high * n };
+            let times = |e: Estimate| Estimate {
+                bytes: e.bytes.saturating_mul(n),
+                low: e.low.saturating_mul(n),
+                high: e.high.saturating_mul(n),
+            };
             f.proxies += n;
             f.envoy += times(r.before.resident);
             if r.agent {
                 f.agent += times(o.agent);
             }
-            f.saved_bytes += r.saved_total_bytes;
+            f.saved_bytes = f.saved_bytes.saturating_add(r.saved_total_bytes);
         }
         f.total = f.envoy + f.agent;
         let each = |b: u64| b.checked_div(f.proxies).unwrap_or(0);

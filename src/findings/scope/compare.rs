@@ -37,7 +37,10 @@ pub(super) fn compare(s: &Subject<'_>, mesh: Option<&Mesh<'_>>) -> Option<Vec<Di
         });
         let expected_hosts =
             v.tables.iter().flat_map(|(t, view)| view.hosts.iter().map(move |h| format!("{} in {t}", h.name)));
-        all.push(("listener", listeners.collect(), v.listeners.keys().cloned().collect()));
+        // a pod has no listener for its own address
+        let own = format!("{}_", dump.node.id.split('~').nth(1).unwrap_or(""));
+        let expected = v.listeners.keys().filter(|l| own == "_" || !l.starts_with(&own)).cloned();
+        all.push(("listener", listeners.collect(), expected.collect()));
         all.push((
             "route_config",
             tables.iter().map(|t| t.meta.name.to_string()).collect(),
@@ -46,11 +49,10 @@ pub(super) fn compare(s: &Subject<'_>, mesh: Option<&Mesh<'_>>) -> Option<Vec<Di
         all.push(("virtual_host", hosts.collect(), expected_hosts.collect()));
     }
     let some = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).take(LISTED).cloned().collect::<Vec<_>>();
-    let own_ip = s.dump.and_then(|p| p.node.id.split('~').nth(1)).unwrap_or("").to_owned();
     let differences = all.into_iter().filter(|(_, a, b)| a != b).map(|(kind, dump, expected)| {
         let (only_dump, only_expected) = (some(&dump, &expected), some(&expected, &dump));
         Difference {
-            why: why(&only_dump, &only_expected, mesh, &own_ip),
+            why: why(&only_dump, &only_expected, mesh),
             kind,
             dump: dump.len() as u64,
             expected: expected.len() as u64,
@@ -62,12 +64,9 @@ pub(super) fn compare(s: &Subject<'_>, mesh: Option<&Mesh<'_>>) -> Option<Vec<Di
 }
 
 /// Why names stand on one side only, as far as the evidence tells.
-fn why(only_dump: &[String], only_expected: &[String], mesh: &Mesh<'_>, own_ip: &str) -> String {
+fn why(only_dump: &[String], only_expected: &[String], mesh: &Mesh<'_>) -> String {
     let mut reasons = Vec::new();
     let host_of = |n: &str| outbound_parts(n).map(|(_, _, h)| h.to_owned());
-    if only_expected.iter().any(|n| !own_ip.is_empty() && n.starts_with(own_ip)) {
-        reasons.push("a pod has no listener for its own address");
-    }
     if only_dump.iter().filter_map(|n| host_of(n)).any(|h| mesh.host(&h).is_none()) {
         reasons.push("the export has no service of that host: it was deleted since, or is not in the export");
     }

@@ -1,5 +1,7 @@
 //! What a scope report comes to, with stable codes.
 
+use std::collections::BTreeMap;
+
 use super::value::{ScopeReport, WorkloadRow};
 use crate::findings::catalog::Entry;
 use crate::findings::{Evidence, Finding, Severity};
@@ -43,9 +45,19 @@ pub const CODES: &[Entry] = &[
                the dump of the same workload holds: one of the two is older, the export lacks objects, or something \
                that the rules do not know (an EnvoyFilter, another control plane) changed what was sent.",
     },
+    Entry {
+        code: "MD326",
+        title: "objects that say what cannot be",
+        text: "Objects of the export contradict each other or name what is not there: endpoints of no Service, routes to a \
+               host or subset that nothing has, egress hosts that Istio does not read, two Sidecars where one counts. The \
+               rules were applied as Istio applies them; either the mesh has a mistake, or the export lacks objects. \
+               Nothing is said of namespaces without a Service in the export.",
+    },
 ];
 
 const SHOWN: usize = 5;
+/// Doubtful objects listed.
+const SHOWN_DOUBTS: usize = 20;
 
 fn finding(
     code: &'static str,
@@ -77,10 +89,20 @@ fn label(w: &WorkloadRow) -> String {
 }
 
 /// The findings of a report, in the order of their codes.
-pub(super) fn findings(r: &ScopeReport) -> Vec<Finding> {
+pub(super) fn findings(r: &ScopeReport, mut doubts: Vec<Evidence>) -> Vec<Finding> {
     let mut out = Vec::new();
     if !r.breaks.is_empty() {
-        let texts = r.breaks.iter().map(|b| format!("{} {}: {} {}", b.kind, b.workload, b.name, b.detail)).collect();
+        // the report lists them one by one: here by kind and workload
+        let mut kinds: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        r.breaks.iter().for_each(|b| *kinds.entry((b.kind, &b.workload)).or_default() += 1);
+        let words = |kind: &str| match kind {
+            "traffic" => ("cluster with traffic", "clusters with traffic"),
+            "route" => ("route", "routes"),
+            "virtual_service" => ("VirtualService", "VirtualServices"),
+            _ => ("ServiceEntry", "ServiceEntries"),
+        };
+        let one = |((kind, workload), n)| format!("{workload}: {}", count(n, words(kind).0, words(kind).1));
+        let texts = kinds.into_iter().map(one).collect();
         let n = r.breaks.len() as u64;
         let title = format!("the scope takes the target of {}", count(n, "thing", "things"));
         let fix = "add these hosts to the Sidecar's egress, or namespaces to exportTo, before it is applied";
@@ -145,6 +167,15 @@ pub(super) fn findings(r: &ScopeReport) -> Vec<Finding> {
             format!("the export and the dump of {} disagree", count(differ.len() as u64, "workload", "workloads"));
         let fix = "fetch both at the same time; the report says which names differ";
         out.push(finding("MD325", Severity::Note, title, differ.iter().map(one).collect(), 0, fix));
+    }
+    if !doubts.is_empty() {
+        let title =
+            format!("{} of the export that cannot be as it stands", count(doubts.len() as u64, "thing", "things"));
+        let fix = "correct the objects, or export all of them: what they name was not found";
+        let omitted = doubts.len().saturating_sub(SHOWN_DOUBTS) as u64;
+        doubts.truncate(SHOWN_DOUBTS);
+        let f = finding("MD326", Severity::Note, title, Vec::new(), 0, fix);
+        out.push(Finding { evidence: doubts, evidence_omitted: omitted, ..f });
     }
     out
 }

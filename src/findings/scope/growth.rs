@@ -450,9 +450,7 @@ fn copy(s: &Service, i: usize) -> Service {
     let mut s = s.clone();
     s.host = format!("copy{i}-{}", s.host).into();
     s.name = if s.name.is_empty() { s.name } else { format!("copy{i}-{}", s.name).into() };
-    if !s.address.is_empty() {
-        s.address = format!("{}-{i}", s.address).into();
-    }
+    s.addresses.iter_mut().for_each(|a| *a = format!("{a}-{i}").into());
     s
 }
 

@@ -9,7 +9,7 @@ use super::{ExportTo, Options, Rule};
 use crate::model::envoy::{Name, Proxy};
 use crate::model::kubernetes::{Egress, Kubernetes, ProxyRole, Sidecar, matches};
 use crate::sim::scope::dress::outbound_parts;
-use crate::sim::scope::mesh::{Mesh, full, imports, visible};
+use crate::sim::scope::mesh::{Mesh, Ports, full, imports, visible};
 use crate::sim::scope::trim::{Removed, traffic};
 
 /// The cluster after the change: other Sidecars, other `exportTo`.
@@ -153,13 +153,13 @@ pub(super) fn kept<'p>(
             (Some(mesh), Some(w)) => {
                 let egress = mesh.sidecar_of(&w.namespace, w.labels).map(|x| x.egress.clone()).unwrap_or_default();
                 let seen = mesh.seen(&w.namespace, &egress);
-                let kept: BTreeMap<Name, Option<u16>> =
-                    seen.iter().map(|(i, port)| (mesh.services[*i].host.clone(), *port)).collect();
+                let kept: BTreeMap<Name, Ports> =
+                    seen.into_iter().map(|(i, ports)| (mesh.services[i].host.clone(), ports)).collect();
                 // hosts that the export does not have are judged by the egress entries alone
                 let known: BTreeSet<Name> = mesh.services.iter().map(|x| x.host.clone()).collect();
                 Some(Box::new(move |port, host| {
                     if known.contains(host) {
-                        kept.get(host).is_some_and(|only| only.is_none_or(|p| p == port))
+                        kept.get(host).is_some_and(|only| only.as_ref().is_none_or(|p| p.contains(&port)))
                     } else {
                         by_egress(&egress, &own, &namespaces, port, host)
                     }

@@ -9,7 +9,7 @@ use crate::model::envoy::{Name, Proxy};
 use crate::model::kubernetes::{Kubernetes, ProxyRole, Sidecar};
 use crate::sim::scope::dress::Template;
 use crate::sim::scope::mesh::Mesh;
-use crate::sim::scope::view::{View, inbound, view};
+use crate::sim::scope::view::{View, add_routed_hosts, add_sni_clusters, inbound, view};
 use crate::sim::scope::workloads::{Workload, pod_of};
 
 /// A sidecar of nobody: services are known, workloads are not.
@@ -61,7 +61,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Two subjects with the same key hold the same and lose the same.
-    pub(super) fn key(&self, mesh: Option<&Mesh<'_>>, after: Option<&Mesh<'_>>, o: &Options) -> Option<Key<'a>> {
+    pub(super) fn key(&self, mesh: Option<&Mesh<'_>>, after: Option<&Mesh<'_>>) -> Option<Key<'a>> {
         if self.dump.is_some() {
             return None;
         }
@@ -73,7 +73,7 @@ impl<'a> Subject<'a> {
             istio: self.workload.is_none_or(|w| w.istio),
             sidecars: [place(self.sidecar(mesh)), place(self.sidecar(after))],
             inbound: inbound.map(|(w, m)| inbound_of(m, w)).unwrap_or_default(),
-            labels: self.workload.filter(|_| o.filter_gateways && self.role != ProxyRole::Sidecar).map(|w| w.labels),
+            labels: self.workload.filter(|_| self.role != ProxyRole::Sidecar).map(|w| w.labels),
             version: self.settings.version,
             concurrency: self.settings.concurrency,
         })
@@ -103,9 +103,13 @@ pub(super) fn view_of(mesh: &Mesh<'_>, w: &Workload<'_>, role: ProxyRole) -> Vie
         ProxyRole::Sidecar => mesh.sidecar_of(&w.namespace, w.labels).map(|s| s.egress.as_slice()).unwrap_or(&[]),
         _ => &[],
     };
-    let mut v = view(mesh, &w.namespace, &mesh.seen(&w.namespace, egress), role);
+    let seen = mesh.seen(&w.namespace, egress);
+    let mut v = view(mesh, &w.namespace, &seen, role);
     if role == ProxyRole::Sidecar {
         v.inbound = inbound_of(mesh, w);
+        add_routed_hosts(&mut v, mesh, &w.namespace, egress, &seen);
+    } else if mesh.passes_by_sni(w.labels) {
+        add_sni_clusters(&mut v);
     }
     v
 }

@@ -21,26 +21,28 @@ pub enum Protocol {
     Udp,
 }
 
-/// The protocol of a port: `appProtocol` first, then its name up to the first dash, then ports that are known to talk
-/// first (SMTP, DNS, MySQL, MongoDB).
+fn protocol_word(word: &str) -> Option<Protocol> {
+    match word.to_ascii_lowercase().as_str() {
+        "http" | "http2" | "grpc" | "grpc-web" | "http_proxy" => Some(Protocol::Http),
+        "tcp" | "tls" | "https" | "mongo" | "redis" | "mysql" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        _ => None,
+    }
+}
+
+/// The protocol of a Service's port: of `appProtocol`, or else of its name, what stands before the first dash; then ports
+/// that are known to talk first (SMTP, DNS, MySQL, MongoDB) (Istio 1.20, `pkg/config/kube/conversion.go`).
 pub fn protocol(transport: &str, app_protocol: &str, name: &str, port: u16) -> Protocol {
     if transport.eq_ignore_ascii_case("UDP") {
         return Protocol::Udp;
     }
-    let word = |w: &str| match w.to_ascii_lowercase().as_str() {
-        "http" | "http2" | "grpc" | "grpc-web" | "http_proxy" | "kubernetes.io/h2c" | "kubernetes.io/ws" => {
-            Some(Protocol::Http)
-        }
-        "tcp" | "tls" | "https" | "mongo" | "redis" | "mysql" | "kubernetes.io/wss" => Some(Protocol::Tcp),
-        "udp" => Some(Protocol::Udp),
-        _ => None,
-    };
-    if !app_protocol.is_empty() {
-        return word(app_protocol).unwrap_or(Protocol::Auto);
+    match app_protocol {
+        "kubernetes.io/h2c" | "kubernetes.io/ws" => return Protocol::Http,
+        "kubernetes.io/wss" => return Protocol::Tcp,
+        _ => {}
     }
-    let prefix = name.split('-').next().unwrap_or("");
-    // a ServiceEntry's protocol is the word itself
-    word(prefix).or_else(|| word(transport).filter(|_| transport != "TCP")).unwrap_or(match port {
+    let name = if app_protocol.is_empty() { name } else { app_protocol };
+    protocol_word(name.split('-').next().unwrap_or("")).unwrap_or(match port {
         25 | 53 | 3306 | 27017 => Protocol::Tcp,
         _ => Protocol::Auto,
     })
@@ -79,16 +81,18 @@ pub struct Service {
     pub name: Name,
     /// Namespace.
     pub namespace: Name,
-    /// Its virtual address; empty without one.
-    pub address: Name,
+    /// Its virtual addresses: one, none, or several of a ServiceEntry.
+    pub addresses: Vec<Name>,
     /// Ports with a cluster.
     pub ports: Vec<ServicePort>,
     /// How it is reached.
     pub resolution: Resolution,
     /// Namespaces it is exported to, `*`, `.`, `~` among them.
     pub export_to: Vec<Name>,
-    /// Addresses of its endpoints, of a headless service.
-    pub addresses: Vec<Name>,
+    /// Addresses of its pods, of a headless service.
+    pub pods: Vec<Name>,
+    /// When it was created, as written: the oldest of several with one host goes first.
+    pub created: Name,
     /// The Knative revision it belongs to.
     pub revision: Option<Name>,
 }
@@ -106,16 +110,38 @@ pub struct Mesh<'a> {
     pub unwatched: u32,
     /// The first service of each host.
     by_host: HashMap<Name, usize>,
-    /// DestinationRules by host.
-    rules: BTreeMap<Name, Vec<Rule>>,
+    /// DestinationRules by namespace.
+    rules: HashMap<Name, Rules>,
+}
+
+/// Ports of a service that a proxy is told of; `None` for all.
+pub type Ports = Option<BTreeSet<u16>>;
+
+/// The DestinationRules of a namespace.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    by_host: HashMap<Name, Vec<Rule>>,
+    /// With a wildcard, the longest first.
+    wildcards: Vec<(Name, Vec<Rule>)>,
 }
 
 /// What a DestinationRule adds to a host.
 #[derive(Debug, Clone)]
 struct Rule {
-    namespace: Name,
     export_to: Vec<Name>,
+    /// Exported to its own namespace and to no other.
+    private: bool,
     subsets: Vec<Name>,
+}
+
+impl Rules {
+    /// The rules of the host that names the service most closely, among those of `pool`.
+    fn of(&self, host: &Name, pool: impl Fn(&Rule) -> bool) -> Option<Vec<&Rule>> {
+        let in_pool = |rules: &'_ Vec<Rule>| rules.iter().any(&pool);
+        let exact = self.by_host.get(host).filter(|r| in_pool(r));
+        let wild = || self.wildcards.iter().find(|(w, r)| host_matches(w, host) && in_pool(r)).map(|(_, r)| r);
+        exact.or_else(wild).map(|rules| rules.iter().filter(|r| pool(r)).collect())
+    }
 }
 
 fn exported(meta: &Meta, default: &[Name]) -> Vec<Name> {
@@ -142,20 +168,31 @@ pub fn full(host: &str, namespace: &str) -> String {
 }
 
 /// Whether `host` is what a Sidecar's `dnsName` names: exact, `*`, or `*.suffix`.
-fn host_matches(pattern: &str, host: &str) -> bool {
+pub fn host_matches(pattern: &str, host: &str) -> bool {
     pattern == "*" || pattern == host || pattern.strip_prefix('*').is_some_and(|suffix| host.ends_with(suffix))
 }
 
-/// Whether an egress entry (`namespace/dnsName`) of a Sidecar in `own` imports `host` of `namespace`.
-pub fn imports(entry: &str, own: &str, namespace: &str, host: &str) -> bool {
-    let (ns, pattern) = entry.split_once('/').unwrap_or(("*", entry));
-    let in_namespace = match ns {
+/// The `dnsName` of an egress entry (`namespace/dnsName`) of a Sidecar in `own`, when it is about `namespace`. An entry
+/// without a slash is about none: Istio leaves it out.
+fn imported<'e>(entry: &'e str, own: &str, namespace: &str) -> Option<&'e str> {
+    let (ns, pattern) = entry.split_once('/')?;
+    let about = match ns {
         "*" => true,
         "." => namespace == own,
         "~" => false,
         other => other == namespace,
     };
-    in_namespace && host_matches(pattern, host)
+    about.then_some(pattern)
+}
+
+/// Whether an egress entry of a Sidecar in `own` imports `host` of `namespace`.
+pub fn imports(entry: &str, own: &str, namespace: &str, host: &str) -> bool {
+    imported(entry, own, namespace).is_some_and(|pattern| host_matches(pattern, host))
+}
+
+/// Whether an egress entry imports a VirtualService of `namespace` for `host`: here a wildcard may stand on either side.
+fn imports_routes(entry: &str, own: &str, namespace: &str, host: &str) -> bool {
+    imported(entry, own, namespace).is_some_and(|pattern| host_matches(pattern, host) || host_matches(host, pattern))
 }
 
 impl<'a> Mesh<'a> {
@@ -188,6 +225,7 @@ impl<'a> Mesh<'a> {
             let ports = s
                 .ports
                 .iter()
+                .filter(|p| p.number > 0)
                 .map(|p| ServicePort {
                     number: p.number,
                     protocol: protocol(&p.protocol, &p.app_protocol, &p.name, p.number),
@@ -199,7 +237,11 @@ impl<'a> Mesh<'a> {
                 host,
                 name: s.meta.name.clone(),
                 namespace: s.meta.namespace.clone(),
-                address: if s.headless() || external { "".into() } else { s.cluster_ip.clone() },
+                addresses: if s.headless() || external || s.cluster_ip.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![s.cluster_ip.clone()]
+                },
                 ports,
                 resolution: if external {
                     Resolution::Dns
@@ -209,7 +251,8 @@ impl<'a> Mesh<'a> {
                     Resolution::Endpoints
                 },
                 export_to: exported(&s.meta, default),
-                addresses: if s.headless() { sets.iter().flat_map(|e| e.ready.clone()).collect() } else { Vec::new() },
+                pods: if s.headless() { sets.iter().flat_map(|e| e.ready.clone()).collect() } else { Vec::new() },
+                created: s.meta.created.clone(),
                 revision: label(&s.meta.labels, "serving.knative.dev/revision").cloned(),
             });
         }
@@ -219,9 +262,10 @@ impl<'a> Mesh<'a> {
                 continue;
             }
             for host in &e.hosts {
-                let ports = e.ports.iter().map(|p| ServicePort {
+                let ports = e.ports.iter().filter(|p| p.number > 0).map(|p| ServicePort {
                     number: p.number,
-                    protocol: protocol(&p.protocol, "", &p.protocol, p.number),
+                    // the protocol is the word itself
+                    protocol: protocol_word(&p.protocol).unwrap_or(Protocol::Auto),
                     endpoints: e.endpoints.max(1),
                     target: p.number,
                 });
@@ -229,7 +273,7 @@ impl<'a> Mesh<'a> {
                     host: host.clone(),
                     name: "".into(),
                     namespace: e.meta.namespace.clone(),
-                    address: e.addresses.first().filter(|a| !a.contains('/')).cloned().unwrap_or_default(),
+                    addresses: e.addresses.iter().filter_map(single).collect(),
                     ports: ports.collect(),
                     resolution: match &*e.resolution {
                         "DNS" | "DNS_ROUND_ROBIN" => Resolution::Dns,
@@ -237,13 +281,13 @@ impl<'a> Mesh<'a> {
                         _ => Resolution::Headless,
                     },
                     export_to: exported(&e.meta, default),
-                    addresses: Vec::new(),
+                    pods: Vec::new(),
+                    created: e.meta.created.clone(),
                     revision: None,
                 });
             }
         }
-        services.sort_by(|a, b| (&a.host, &a.namespace).cmp(&(&b.host, &b.namespace)));
-        services.dedup_by(|a, b| a.host == b.host && a.namespace == b.namespace);
+        let services = one_per_namespace(services);
         Self { cluster, root, unwatched, by_host: index(&services), rules: rules_of(cluster), services }
     }
 
@@ -258,15 +302,18 @@ impl<'a> Mesh<'a> {
     }
 
     /// Subsets of a service for clients of a namespace. DestinationRules of the client's namespace go before those of
-    /// the service's, and those before the root namespace's; of one namespace all that the client may see are merged
-    /// (Istio 1.20, `PushContext.destinationRule`).
+    /// the service's, and those before the root namespace's; in each, those whose host names the service most closely
+    /// count, and of those all that the client may see are merged (Istio 1.20, `PushContext.destinationRule`).
     pub fn subsets(&self, service: &Service, client: &str) -> Vec<&Name> {
-        let Some(rules) = self.rules.get(&service.host) else { return Vec::new() };
-        let seen = |namespace: &str| -> Vec<&Rule> {
-            let of = rules.iter().filter(|r| &*r.namespace == namespace);
-            of.filter(|r| visible(&r.export_to, namespace, client)).collect()
+        let of = |namespace: &str, pool: &dyn Fn(&Rule) -> bool| self.rules.get(namespace)?.of(&service.host, pool);
+        // what the root namespace has for everybody is not meant for its own gateways first
+        let own = of(client, &|r| client != &*self.root || r.private);
+        let exported = |namespace: &str| {
+            let mut rules = of(namespace, &|r| !r.private)?;
+            rules.retain(|r| visible(&r.export_to, namespace, client));
+            Some(rules).filter(|r| !r.is_empty())
         };
-        let nearest = [client, &*service.namespace, &*self.root].into_iter().map(seen).find(|all| !all.is_empty());
+        let nearest = own.or_else(|| exported(&service.namespace)).or_else(|| exported(&self.root));
         let mut out: Vec<&Name> = nearest.into_iter().flatten().flat_map(|r| &r.subsets).collect();
         out.sort();
         out.dedup();
@@ -284,54 +331,72 @@ impl<'a> Mesh<'a> {
             .or_else(|| oldest(&|s| s.meta.namespace == self.root && s.selector.is_none()))
     }
 
-    /// Services that a sidecar of `namespace` is told of, with the port when only one of them is imported.
-    /// `egress` are the rules of its Sidecar; empty imports everything.
-    pub fn seen(&self, namespace: &str, egress: &[Egress]) -> BTreeMap<usize, Option<u16>> {
-        let mut out: BTreeMap<usize, Option<u16>> = BTreeMap::new();
-        for (i, s) in self.services.iter().enumerate() {
-            if !visible(&s.export_to, &s.namespace, namespace) {
-                continue;
-            }
-            if egress.is_empty() {
-                out.insert(i, None);
-                continue;
-            }
+    /// Services that a sidecar of `namespace` is told of, with their ports. `egress` are the rules of its Sidecar; empty
+    /// imports everything. A Sidecar knows one service of each host: of its own namespace, else the first
+    /// (Istio 1.20, `pilot/pkg/model/sidecar.go`).
+    pub fn seen(&self, namespace: &str, egress: &[Egress]) -> BTreeMap<usize, Ports> {
+        let mut out: BTreeMap<usize, Ports> = BTreeMap::new();
+        let shown = |s: &Service| visible(&s.export_to, &s.namespace, namespace);
+        if egress.is_empty() {
+            let all = self.services.iter().enumerate().filter(|(_, s)| shown(s));
+            return all.map(|(i, _)| (i, None)).collect();
+        }
+        let mut by_host: HashMap<&str, usize> = HashMap::new();
+        for (i, s) in self.services.iter().enumerate().filter(|(_, s)| shown(s)) {
             for e in egress {
-                if !e.hosts.iter().any(|h| imports(h, namespace, &s.namespace, &s.host)) {
+                let wanted = e.hosts.iter().any(|h| imports(h, namespace, &s.namespace, &s.host));
+                if !wanted || e.port.is_some_and(|port| s.ports.iter().all(|p| p.number != port)) {
                     continue;
                 }
-                match e.port {
-                    None => {
-                        out.insert(i, None);
+                let taken = *by_host.entry(&s.host).or_insert(i);
+                if taken != i {
+                    if &*s.namespace != namespace {
+                        continue;
                     }
-                    Some(port) if s.ports.iter().any(|p| p.number == port) => {
-                        out.entry(i).or_insert(Some(port));
-                    }
-                    Some(_) => {}
+                    out.remove(&taken);
+                    by_host.insert(&s.host, i);
                 }
+                add(&mut out, i, e.port.map(|p| BTreeSet::from([p])));
             }
         }
         // destinations of the VirtualServices it imports come along
-        if !egress.is_empty() {
-            for v in self.virtual_services(namespace) {
-                let imported = v.hosts.iter().any(|h| {
-                    let host = full(h, &v.meta.namespace);
-                    egress.iter().any(|e| e.hosts.iter().any(|x| imports(x, namespace, &v.meta.namespace, &host)))
-                });
-                if !imported {
-                    continue;
-                }
-                for d in &v.destinations {
-                    let host = full(&d.host, &v.meta.namespace);
-                    if let Some(&i) = self.by_host.get(host.as_str())
-                        && visible(&self.services[i].export_to, &self.services[i].namespace, namespace)
-                    {
-                        out.entry(i).or_insert((d.port > 0).then_some(d.port));
-                    }
+        for v in self.routes_for(namespace, egress) {
+            let mut wanted: BTreeMap<usize, Ports> = BTreeMap::new();
+            for d in &v.destinations {
+                let host = full(&d.host, &v.meta.namespace);
+                let own = || self.services.iter().position(|s| *s.host == *host && &*s.namespace == namespace);
+                let first = self.by_host.get(host.as_str()).copied();
+                let several = first.is_some_and(|i| self.services.get(i + 1).is_some_and(|s| *s.host == *host));
+                let found = by_host.get(host.as_str()).copied().or_else(|| own().filter(|_| several)).or(first);
+                if let Some(i) = found.filter(|i| shown(&self.services[*i])) {
+                    add(&mut wanted, i, (d.port > 0).then(|| BTreeSet::from([d.port])));
                 }
             }
+            wanted.into_iter().for_each(|(i, ports)| add(&mut out, i, ports));
         }
         out
+    }
+
+    /// VirtualServices that a sidecar of `namespace` with these egress rules knows.
+    pub fn routes_for<'s>(
+        &'s self,
+        namespace: &'s str,
+        egress: &'s [Egress],
+    ) -> impl Iterator<Item = &'a VirtualService> + 's {
+        self.virtual_services(namespace).filter(move |v| {
+            egress.is_empty()
+                || v.hosts.iter().any(|h| {
+                    let host = full(h, &v.meta.namespace);
+                    let mut all = egress.iter().flat_map(|e| &e.hosts);
+                    all.any(|x| imports_routes(x, namespace, &v.meta.namespace, &host))
+                })
+        })
+    }
+
+    /// Whether a gateway with these pod labels passes connections on by their SNI (`AUTO_PASSTHROUGH`).
+    pub fn passes_by_sni(&self, labels: &Labels) -> bool {
+        let mut own = self.cluster.gateways.iter().filter(|g| !g.selector.is_empty() && matches(&g.selector, labels));
+        own.any(|g| g.servers.iter().any(|s| &*s.tls_mode == "AUTO_PASSTHROUGH"))
     }
 
     /// VirtualServices for sidecars (gateway `mesh`) that are exported to `namespace`.
@@ -386,6 +451,44 @@ impl<'a> Mesh<'a> {
     }
 }
 
+/// Adds ports to those that are known of a service.
+fn add(out: &mut BTreeMap<usize, Ports>, service: usize, ports: Ports) {
+    match (out.get_mut(&service), ports) {
+        (Some(Some(known)), Some(more)) => known.extend(more),
+        (Some(known), None) => *known = None,
+        (Some(None), Some(_)) => {}
+        (None, ports) => {
+            out.insert(service, ports);
+        }
+    }
+}
+
+/// An address that is no range.
+fn single(address: &Name) -> Option<Name> {
+    let (one, bits) = address.split_once('/').unwrap_or((address, if address.contains(':') { "128" } else { "32" }));
+    (bits == if one.contains(':') { "128" } else { "32" }).then(|| one.into())
+}
+
+/// By host, Kubernetes' own first, then the oldest; those of one host and namespace with their ports together.
+fn one_per_namespace(mut all: Vec<Service>) -> Vec<Service> {
+    all.sort_by(|a, b| {
+        let key = |s: &Service| s.name.is_empty();
+        (&a.host, key(a), &a.created, &a.namespace).cmp(&(&b.host, key(b), &b.created, &b.namespace))
+    });
+    let mut out: Vec<Service> = Vec::with_capacity(all.len());
+    for s in all {
+        let same = out.iter_mut().rev().take_while(|o| o.host == s.host).find(|o| o.namespace == s.namespace);
+        match same {
+            Some(first) => {
+                let new = s.ports.into_iter().filter(|p| first.ports.iter().all(|q| q.number != p.number));
+                first.ports.extend(new.collect::<Vec<_>>());
+            }
+            None => out.push(s),
+        }
+    }
+    out
+}
+
 fn index(services: &[Service]) -> HashMap<Name, usize> {
     let mut out = HashMap::with_capacity(services.len());
     for (i, s) in services.iter().enumerate() {
@@ -416,13 +519,20 @@ fn ready(sets: &[&crate::model::kubernetes::Endpoints], port: &str) -> u32 {
     sets.iter().filter(|e| has(e)).map(|e| e.ready.len() as u32).sum()
 }
 
-fn rules_of(k: &Kubernetes) -> BTreeMap<Name, Vec<Rule>> {
+fn rules_of(k: &Kubernetes) -> HashMap<Name, Rules> {
     let default = k.mesh_configs.first().map_or(&[][..], |c| &c.default_destination_rule_export_to);
-    let mut out: BTreeMap<Name, Vec<Rule>> = BTreeMap::new();
+    let mut out: HashMap<Name, Rules> = HashMap::new();
     for d in &k.destination_rules {
-        let host = full(&d.host, &d.meta.namespace).into();
-        let (namespace, export_to) = (d.meta.namespace.clone(), exported(&d.meta, default));
-        out.entry(host).or_default().push(Rule { namespace, export_to, subsets: d.subsets.clone() });
+        let (namespace, export_to) = (&d.meta.namespace, exported(&d.meta, default));
+        let private = matches!(&export_to[..], [one] if &**one == "." || one == namespace);
+        let rule = Rule { export_to, private, subsets: d.subsets.clone() };
+        let rules = out.entry(namespace.clone()).or_default();
+        rules.by_host.entry(full(&d.host, namespace).into()).or_default().push(rule);
+    }
+    for rules in out.values_mut() {
+        let wild: Vec<Name> = rules.by_host.keys().filter(|h| h.starts_with('*')).cloned().collect();
+        rules.wildcards = wild.into_iter().filter_map(|h| rules.by_host.remove_entry(&h)).collect();
+        rules.wildcards.sort_by(|a, b| (b.0.len(), &a.0).cmp(&(a.0.len(), &b.0)));
     }
     out
 }
@@ -443,7 +553,11 @@ mod tests {
             ("TCP", "http", "ttt", 8889, Protocol::Http),
             ("UDP", "", "dns", 53, Protocol::Udp),
             ("", "", "", 8080, Protocol::Auto),
-            ("TLS", "", "TLS", 443, Protocol::Tcp),
+            ("TCP", "http-custom", "tcp", 80, Protocol::Http),
+            ("TCP", "my-own", "tcp", 3306, Protocol::Tcp),
+            ("TCP", "my-own", "tcp", 80, Protocol::Auto),
+            ("TCP", "kubernetes.io/wss", "http", 80, Protocol::Tcp),
+            ("TCP", "", "grpc-web-x", 80, Protocol::Http),
         ] {
             assert_eq!(protocol(transport, app, name, port), p, "{name} {app}");
         }
@@ -461,6 +575,12 @@ mod tests {
             ("*/*.shop.svc.cluster.local", true),
             ("other/*", false),
             ("shop/db.shop.svc.cluster.local", false),
+            ("shop/*.cluster.local", true),
+            ("shop/*.local.", false),
+            ("web.shop.svc.cluster.local", false),
+            ("*", false),
+            ("shop/", false),
+            ("/*", false),
         ] {
             assert_eq!(imports(entry, "front", "shop", host), yes, "{entry}");
         }

@@ -7,7 +7,7 @@ use super::view::{View, view};
 use crate::model::envoy::Name;
 use crate::model::kubernetes::{
     Destination, DestinationRule, Egress, Endpoints, Gateway, HttpRoute, Kubernetes, Labels, MeshConfig, Meta, Port,
-    ProxyRole, Selector, Service, Sidecar, VirtualService,
+    ProxyRole, Selector, Service, ServiceEntry, Sidecar, VirtualService,
 };
 
 fn names(all: &[&str]) -> Vec<Name> {
@@ -96,8 +96,9 @@ fn a_headless_service_has_a_listener_per_pod_unless_it_is_http() {
     // sniffed: a table of its own; HTTP: the port's
     assert_eq!(v.tables.keys().map(String::as_str).collect::<Vec<_>>(), ["80", "raw.shop.svc.cluster.local:9000"]);
     assert!(v.clusters.iter().all(|c| c.endpoints == 2), "{:?}", v.clusters);
-    // the address of a headless service is no domain
-    assert_eq!(v.tables["80"].hosts[0].domains.last().map(String::as_str), Some("web.shop.svc"));
+    // the address of a headless service is no domain; its pods are, by their own names
+    let domains = &v.tables["80"].hosts[0].domains;
+    assert!(domains.iter().any(|d| d == "*.web.shop.svc.cluster.local") && domains.len() == 8, "{domains:?}");
 }
 
 #[test]
@@ -206,6 +207,154 @@ fn subsets_come_from_the_nearest_destination_rule() {
     k.destination_rules.push(rule("other", None, "also"));
     assert_eq!(clusters(&k, "other", &labels(&[])), set(&["80||cart.shop", "80|also|cart.shop", "80|mine|cart.shop"]));
     assert_eq!(clusters(&k, "shop", &labels(&[])), set(&["80||cart.shop", "80|v1|cart.shop"]));
+}
+
+/// The rules of the proxy in the root namespace, and hosts with wildcards (`PushContext.destinationRule`).
+#[test]
+fn the_most_specific_destination_rule_of_a_namespace_counts() {
+    let rule = |namespace: &str, host: &str, to: &[&str], subset: &str| DestinationRule {
+        meta: Meta { export_to: Some(names(to)), ..meta(namespace, subset) },
+        host: host.into(),
+        subsets: names(&[subset]),
+    };
+    let mut k = cluster();
+    k.services.truncate(1);
+    let none = labels(&[]);
+    // a wildcard of the client's namespace hides the exact rule of the service's
+    k.destination_rules = vec![
+        rule("shop", "cart", &["*"], "v1"),
+        rule("other", "*.local", &["."], "any"),
+        rule("other", "*.com", &["."], "com"),
+    ];
+    assert_eq!(clusters(&k, "other", &none), set(&["80||cart.shop", "80|any|cart.shop"]));
+    assert_eq!(clusters(&k, "third", &none), set(&["80||cart.shop", "80|v1|cart.shop"]));
+    // the longer wildcard, and the exact host before it
+    k.destination_rules.push(rule("other", "*.shop.svc.cluster.local", &["."], "near"));
+    assert_eq!(clusters(&k, "other", &none), set(&["80||cart.shop", "80|near|cart.shop"]));
+    k.destination_rules.push(rule("other", "cart.shop.svc.cluster.local", &["third"], "exact"));
+    assert_eq!(clusters(&k, "other", &none), set(&["80||cart.shop", "80|exact|cart.shop"]));
+    // a proxy of the root namespace takes its rules for everybody last, its private ones first
+    k.destination_rules.push(rule("istio-system", "*.local", &["*"], "everybody"));
+    assert_eq!(clusters(&k, "istio-system", &none), set(&["80||cart.shop", "80|v1|cart.shop"]));
+    k.destination_rules.push(rule("istio-system", "*.local", &["."], "mine"));
+    assert_eq!(clusters(&k, "istio-system", &none), set(&["80||cart.shop", "80|mine|cart.shop"]));
+}
+
+#[test]
+fn egress_listeners_with_ports_add_up() {
+    let mut k = cluster();
+    k.services.push(service("other", "b", "10.0.0.4", &[("http", 80), ("grpc", 90), ("tcp", 99)]));
+    let listen = |port, hosts: &[&str]| Egress { hosts: names(hosts), port };
+    let none = labels(&[]);
+    k.sidecars.push(Sidecar { egress: Vec::new(), ..sidecar("shop", "default", None, &[]) });
+    // without egress: everything
+    assert_eq!(clusters(&k, "shop", &none).len(), 6);
+    k.sidecars[0].egress =
+        vec![listen(Some(80), &["other/*"]), listen(Some(90), &["other/*"]), listen(Some(7), &["./*"])];
+    assert_eq!(clusters(&k, "shop", &none), set(&["80||a.other", "80||b.other", "90||b.other"]));
+    k.sidecars[0].egress = vec![listen(Some(80), &["other/*"]), listen(None, &["*/b.other.svc.cluster.local"])];
+    assert_eq!(clusters(&k, "shop", &none), set(&["80||a.other", "80||b.other", "90||b.other", "99||b.other"]));
+    // without a slash it is no egress host: nothing is imported
+    k.sidecars[0].egress = vec![listen(None, &["*", "cart.shop.svc.cluster.local"])];
+    assert_eq!(clusters(&k, "shop", &none), set(&[]));
+    // destinations of routes come with the ports they name, all when one names none
+    let to = |port| Destination { host: "b".into(), port, ..Destination::default() };
+    k.virtual_services.push(VirtualService {
+        meta: meta("other", "b"),
+        hosts: names(&["*.shop.svc.cluster.local"]),
+        destinations: vec![to(80), to(99)],
+        ..VirtualService::default()
+    });
+    k.sidecars[0].egress = vec![listen(None, &["other/cart.shop.svc.cluster.local"])];
+    assert_eq!(clusters(&k, "shop", &none), set(&["80||b.other", "99||b.other"]));
+    k.virtual_services[0].destinations.push(to(0));
+    assert_eq!(clusters(&k, "shop", &none), set(&["80||b.other", "90||b.other", "99||b.other"]));
+}
+
+#[test]
+fn hosts_of_service_entries() {
+    let entry =
+        |namespace: &str, name: &str, hosts: &[&str], addresses: &[&str], resolution: &str, ports: &[(&str, u16)]| {
+            ServiceEntry {
+                meta: meta(namespace, name),
+                hosts: names(hosts),
+                addresses: names(addresses),
+                ports: ports
+                    .iter()
+                    .map(|(p, n)| Port { number: *n, name: (*p).into(), protocol: (*p).into(), ..Port::default() })
+                    .collect(),
+                resolution: resolution.into(),
+                endpoints: 0,
+            }
+        };
+    let none = labels(&[]);
+    // every host with every port; a listener per address, ranges aside; none: on all addresses
+    let first = vec![
+        entry(
+            "shop",
+            "db",
+            &["a.example.com", "b.example.com"],
+            &["1.1.1.1", "1.1.1.2/32", "2.0.0.0/8"],
+            "STATIC",
+            &[("TCP", 5432), ("UDP", 53)],
+        ),
+        entry("shop", "web", &["*.example.org"], &[], "NONE", &[("HTTP", 80), ("TLS", 443), ("", 90)]),
+    ];
+    let mut k = Kubernetes { service_entries: first, ..Kubernetes::default() };
+    let v = sent(&k, "shop", &none);
+    let mut all: Vec<&str> = v.clusters.iter().map(|c| c.name.trim_start_matches("outbound|")).collect();
+    all.sort_unstable();
+    assert_eq!(
+        all,
+        ["443||*.example.org", "5432||a.example.com", "5432||b.example.com", "80||*.example.org", "90||*.example.org"]
+    );
+    let listeners: Vec<&str> = v.listeners.keys().map(String::as_str).collect();
+    assert_eq!(listeners, ["0.0.0.0_443", "0.0.0.0_80", "0.0.0.0_90", "1.1.1.1_5432", "1.1.1.2_5432"]);
+    // one host twice: the ports of one namespace together; of two namespaces a Sidecar knows its own, or the oldest
+    k.service_entries = vec![
+        entry("other", "x", &["x.com"], &[], "DNS", &[("HTTP", 80)]),
+        entry("shop", "x1", &["x.com"], &[], "DNS", &[("HTTP", 81)]),
+        entry("shop", "x2", &["x.com"], &[], "DNS", &[("HTTP", 81), ("HTTP", 82)]),
+    ];
+    k.service_entries[0].meta.created = "2020-01-01T00:00:00Z".into();
+    for e in &mut k.service_entries[1..] {
+        e.meta.created = "2021-01-01T00:00:00Z".into();
+    }
+    assert_eq!(clusters(&k, "third", &none), set(&["80||x.com", "81||x.com", "82||x.com"]));
+    k.sidecars = vec![sidecar("istio-system", "default", None, &["*/*"])];
+    assert_eq!(clusters(&k, "third", &none), set(&["80||x.com"]));
+    assert_eq!(clusters(&k, "shop", &none), set(&["81||x.com", "82||x.com"]));
+    assert!(sent(&k, "shop", &none).clusters.iter().all(|c| c.dns));
+}
+
+/// What VirtualServices add besides: a host of no service on port 80; and clusters by SNI of a gateway between clusters.
+#[test]
+fn routed_hosts_and_sni_clusters() {
+    use super::view::{add_routed_hosts, add_sni_clusters};
+    let mut k = cluster();
+    let route = |name: &str, hosts: &[&str]| VirtualService {
+        meta: meta("shop", name),
+        hosts: names(hosts),
+        http_routes: 1,
+        destinations: vec![Destination { host: "cart".into(), ..Destination::default() }],
+        ..VirtualService::default()
+    };
+    k.virtual_services = vec![
+        route("cart", &["cart"]),
+        route("own", &["shop.example.com"]),
+        route("all", &["*.other.svc.cluster.local"]),
+    ];
+    let mesh = Mesh::of(&k);
+    let seen = mesh.seen("shop", &[]);
+    let mut v = view(&mesh, "shop", &seen, ProxyRole::Sidecar);
+    add_routed_hosts(&mut v, &mesh, "shop", &[], &seen);
+    let hosts: Vec<&str> = v.tables["80"].hosts.iter().map(|h| &*h.name).collect();
+    assert_eq!(hosts, ["a.other.svc.cluster.local:80", "cart.shop.svc.cluster.local:80", "shop.example.com:80"]);
+    assert_eq!(v.tables["80"].hosts[2].cluster, "outbound|80||cart.shop.svc.cluster.local");
+    let mut gateway = view(&mesh, "istio-system", &mesh.seen("istio-system", &[]), ProxyRole::Gateway);
+    add_sni_clusters(&mut gateway);
+    assert_eq!(gateway.clusters.len(), 6);
+    assert!(gateway.clusters.iter().any(|c| c.name == "outbound_.5432_._.db.shop.svc.cluster.local"));
 }
 
 #[test]

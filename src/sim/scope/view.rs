@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::mesh::{Mesh, Protocol, Resolution, Service};
+use super::mesh::{Mesh, Ports, Protocol, Resolution, Service, full, host_matches};
 use crate::model::envoy::Name;
-use crate::model::kubernetes::{Labels, ProxyRole};
+use crate::model::kubernetes::{Egress, Labels, ProxyRole};
 
 /// A cluster towards a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,16 +79,20 @@ pub struct View {
     pub gateway: bool,
 }
 
-/// What a proxy of `namespace` with these pod labels and this address is sent, when it sees `seen`
-/// (index of the service, and its port when only one is imported).
-pub fn view(mesh: &Mesh<'_>, namespace: &str, seen: &BTreeMap<usize, Option<u16>>, role: ProxyRole) -> View {
+/// What a proxy of `namespace` is sent, when it sees these ports of these services.
+pub fn view(mesh: &Mesh<'_>, namespace: &str, seen: &BTreeMap<usize, Ports>, role: ProxyRole) -> View {
     let mut out = View { gateway: role != ProxyRole::Sidecar, ..View::default() };
+    let mut names = BTreeSet::new();
     for (i, only) in seen {
         let s = &mesh.services[*i];
         let subsets = mesh.subsets(s, namespace);
-        let wanted = |number: u16| only.is_none_or(|p| p == number);
+        let wanted = |number: u16| only.as_ref().is_none_or(|ports| ports.contains(&number));
         for p in s.ports.iter().filter(|p| p.protocol != Protocol::Udp && wanted(p.number)) {
             let name = cluster_name(p.number, "", &s.host);
+            // a host of two namespaces has one cluster per port, of the first
+            if !names.insert((&s.host, p.number)) {
+                continue;
+            }
             for subset in std::iter::once("").chain(subsets.iter().map(|n| &***n)) {
                 out.clusters.push(ClusterView {
                     name: cluster_name(p.number, subset, &s.host),
@@ -110,6 +114,58 @@ pub fn view(mesh: &Mesh<'_>, namespace: &str, seen: &BTreeMap<usize, Option<u16>
         out.tables.remove(&t);
     }
     out
+}
+
+/// What the VirtualServices of a sidecar add: a host that no service it sees has gets a virtual host of its own, on port
+/// 80 only (Istio 1.20, `pilot/pkg/networking/core/v1alpha3/route/route.go`).
+pub fn add_routed_hosts(
+    out: &mut View,
+    mesh: &Mesh<'_>,
+    namespace: &str,
+    egress: &[Egress],
+    seen: &BTreeMap<usize, Ports>,
+) {
+    let Some(table) = out.tables.get_mut("80") else { return };
+    let hosts: BTreeSet<&str> = seen.keys().map(|i| &*mesh.services[*i].host).collect();
+    let mut known: BTreeSet<String> = table.hosts.iter().map(|h| h.name.clone()).collect();
+    for v in mesh.routes_for(namespace, egress).filter(|v| v.http_routes > 0) {
+        let all: Vec<String> = v.hosts.iter().map(|h| full(h, &v.meta.namespace)).collect();
+        let served =
+            |h: &String| hosts.contains(&**h) || hosts.iter().any(|s| h.starts_with('*') && host_matches(h, s));
+        if all.iter().any(served) {
+            continue;
+        }
+        let Some(to) = v.destinations.first() else { continue };
+        let target = full(&to.host, &v.meta.namespace);
+        let port = if to.port > 0 {
+            to.port
+        } else {
+            mesh.host(&target).and_then(|s| s.ports.first()).map_or(80, |p| p.number)
+        };
+        for host in all {
+            let name = format!("{host}:80");
+            if known.insert(name.clone()) {
+                table.hosts.push(HostView {
+                    name,
+                    domains: vec![host],
+                    cluster: cluster_name(port, &to.subset, &target),
+                });
+            }
+        }
+    }
+}
+
+/// What a gateway has besides when it passes connections on by their SNI: a cluster for each of those of the mesh.
+pub fn add_sni_clusters(out: &mut View) {
+    let of = |c: &ClusterView| {
+        let mut parts = c.name.splitn(4, '|').skip(1);
+        let (port, subset, host) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(ClusterView { name: format!("outbound_.{port}_.{subset}_.{host}"), ..c.clone() })
+    };
+    // those of ServiceEntries are outside the mesh unless they say otherwise
+    let own: Vec<ClusterView> =
+        out.clusters.iter().filter(|c| c.name.ends_with(".svc.cluster.local")).filter_map(of).collect();
+    out.clusters.extend(own);
 }
 
 fn cluster_name(port: u16, subset: &str, host: &str) -> String {
@@ -140,9 +196,9 @@ fn outbound(out: &mut View, s: &Service, port: u16, protocol: Protocol, cluster:
     };
     let own_table = format!("{}:{port}", s.host);
     // a headless service has a listener per pod (`EnableHeadlessService`)
-    let binds: Vec<&str> = match (s.resolution, s.address.is_empty()) {
-        (_, false) => vec![&s.address],
-        (Resolution::Headless, true) if !s.name.is_empty() => s.addresses.iter().map(|a| &**a).collect(),
+    let binds: Vec<&str> = match (s.resolution, s.addresses.is_empty()) {
+        (_, false) => s.addresses.iter().map(|a| &**a).collect(),
+        (Resolution::Headless, true) if !s.name.is_empty() => s.pods.iter().map(|a| &**a).collect(),
         _ => vec!["0.0.0.0"],
     };
     match protocol {
@@ -174,9 +230,11 @@ fn domains(s: &Service, own: &str) -> Vec<String> {
         out.push(format!("{name}.{ns}"));
         out.push(format!("{name}.{ns}.svc"));
     }
-    if !s.address.is_empty() {
-        out.push(s.address.to_string());
+    if s.resolution == Resolution::Headless && !s.name.is_empty() {
+        // pods of a StatefulSet by their own names
+        out.extend(out.clone().iter().map(|d| format!("*.{d}")));
     }
+    out.extend(s.addresses.iter().map(|a| a.to_string()));
     out
 }
 
