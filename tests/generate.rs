@@ -80,6 +80,24 @@ fn contour() {
         .map(|p| p.body["resources"].to_string())
         .collect();
     assert!(listeners.len() > 5 && listeners.iter().all(|l| *l == listeners[0]));
+    // the watch alone, the same as beside a recording; without a certificate in it nothing else is missing
+    let args = [
+        "generate",
+        "contour",
+        "--ingresses",
+        "25",
+        "--block",
+        "10",
+        "--tls",
+        "--recording",
+        "never",
+        "--out",
+        "alone",
+    ];
+    assert!(bench.run(&args).stdout.contains("no recording.jsonl.gz: it would have"));
+    let alone = self::files(&bench, "alone");
+    assert_eq!(files.keys().filter(|f| !alone.contains_key(*f)).collect::<Vec<_>>(), ["recording.jsonl.gz"]);
+    assert!(alone.iter().all(|(name, bytes)| files[name] == *bytes));
     // the end of a deletion holds no ingress
     made(&bench, &["contour", "--ingresses", "25", "--tls", "--delete", "--preset", "contour-0.5"]);
     dump_is_the_end_of_the_recording(&bench);

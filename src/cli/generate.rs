@@ -6,12 +6,14 @@ use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, output};
 use crate::generate::{self, cases, contour};
+use crate::model::size::size;
 use crate::sim::control_plane::Policy;
 
 const EXAMPLES: &str = "\
 Examples:
   meshdump generate contour --ingresses 200 --tls --out ingresses
   meshdump generate contour --tls --preset contour-0.5 --out before-the-fixes
+  meshdump generate contour --ingresses 5000 --tls --delete --recording never --out the-talk
   meshdump replay ingresses/recording.jsonl.gz --server-info ingresses/server_info.json";
 
 /// Arguments of `meshdump generate`.
@@ -25,7 +27,7 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, Subcommand)]
 enum Case {
     /// Ingresses that come (and go) in blocks, as a version of Contour pushes them
-    Contour(Contour),
+    Contour(Box<Contour>),
     /// A sidecar of Open Service Mesh: permissive mode and WASM statistics, on or off
     Osm(Osm),
     /// A sidecar of Istio that sees every revision of Knative
@@ -131,6 +133,10 @@ struct Contour {
     /// order besides
     #[arg(long, value_name = "PRESET")]
     shape: Option<Policy>,
+    /// Write the recording too: auto leaves it out above 2 GiB of JSON; `whatif` needs the watch
+    /// alone
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
+    recording: String,
     #[command(flatten)]
     out: Out,
 }
@@ -151,8 +157,26 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
                 delete: c.delete,
                 policy: c.preset.clone(),
                 shape: contour::Shape::of(&c.shape.as_ref().unwrap_or(&c.preset).name),
+                keep: match &*c.recording {
+                    "always" => contour::Keep::Always,
+                    "never" => contour::Keep::Never,
+                    _ => contour::Keep::Auto,
+                },
             };
-            write(&c.out, |folder| contour::generate(&options, folder))
+            let mut left_out = None;
+            let done = write(&c.out, |folder| {
+                left_out = contour::generate(&options, folder)?;
+                Ok(())
+            })?;
+            if let Some(bytes) = left_out {
+                output::print(format!(
+                    "no recording.jsonl.gz: it would have {} of JSON (--recording always writes it); `meshdump whatif \
+                     {}` needs none\n",
+                    size(bytes),
+                    c.out.folder.join("watch.jsonl.gz").display()
+                ))?;
+            }
+            Ok(done)
         }
         Case::Osm(o) => {
             let case = cases::Osm {

@@ -19,11 +19,11 @@ impl Prepared {
         let Plan::Listener(plan) = &body.plan else { panic!("a listener is derived from a listener") };
         let chains: Vec<_> = members.iter().map(|at| Arc::clone(&plan.chains[*at as usize])).collect();
         let bytes: Vec<u8> = chains.iter().flat_map(|c| c.id.to_le_bytes()).collect();
-        let mut sorted: Vec<u32> = chains.iter().map(|c| c.id).collect();
-        sorted.sort_unstable();
-        let set: Vec<u8> = sorted.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let set = chains.iter().fold(0_u64, |sum, c| sum.wrapping_add(xxh3_64(&c.id.to_le_bytes())));
         let identity = plan.identity.clone().map(|mut identity| {
-            identity.chain_hashes = chains.iter().map(|c| u64::from(c.id)).collect();
+            // of these only whether there are any is looked at again; `chains` tells them apart
+            identity.chain_hashes =
+                identity.chain_hashes.first().filter(|_| !members.is_empty()).into_iter().copied().collect();
             identity
         });
         let wire_bytes = body.wire_bytes * members.len() as u64 / plan.chains.len().max(1) as u64;
@@ -39,7 +39,7 @@ impl Prepared {
             kind: body.kind,
             name: body.name,
             hash: xxh3_64(&bytes),
-            set_hash: xxh3_64(&set),
+            set_hash: set,
             // what makes the kit invalid is that it has chains of several states, which match the same names
             invalid: false,
             wire_bytes,
