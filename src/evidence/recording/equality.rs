@@ -226,6 +226,10 @@ impl<'a> Walk<'a> {
             .iter()
             .position(|b| matches!(b, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
             .unwrap_or(rest.len());
+        if len == 0 {
+            // a brace or a comma where a value should be: a walk that stays in place would not end
+            return None;
+        }
         self.at += len;
         Some((Cow::Borrowed(std::str::from_utf8(&rest[..len]).ok()?), false))
     }
@@ -233,7 +237,7 @@ impl<'a> Walk<'a> {
     /// The value at the cursor by its bytes alone.
     fn raw(&mut self) -> Option<Seen> {
         let rest = &self.bytes[self.at..];
-        let len = value_end(rest).unwrap_or(rest.len());
+        let len = value_end(rest).filter(|len| *len > 0)?;
         self.at += len;
         Some(Seen::text(xxh3_64(&rest[..len])))
     }
@@ -737,6 +741,14 @@ mod tests {
         for cut in 0..whole.len() {
             let _ = listener(&whole[..cut]);
         }
+        // and any byte may be another
+        for at in 0..whole.len() {
+            for other in ["{", "}", "[", "]", ":", ",", "\"", ""] {
+                let _ = listener(&[&whole[..at], other, &whole[at + 1..]].concat());
+            }
+        }
+        let deep = format!("{{\"x\":{}}}", "[".repeat(200) + "}");
+        let _ = listener(&deep);
         let _ = listener(&format!("{{\"a\":{}", "[".repeat(100_000)));
         let _ = listener(&"{\"a\":".repeat(10_000));
     }
