@@ -343,3 +343,223 @@ fn pointers(v: &Value, at: &str, out: &mut Vec<String>) {
         _ => {}
     }
 }
+
+/// Block style, as `kubectl -o yaml` writes it.
+fn yaml(v: &Value, indent: usize, out: &mut String) {
+    let pad = " ".repeat(indent);
+    match v {
+        Value::Object(all) => {
+            for (k, v) in all {
+                out.push_str(&format!("{pad}{k}:"));
+                after_key(v, indent, out);
+            }
+        }
+        Value::Array(all) => {
+            for v in all {
+                let mut inner = String::new();
+                yaml(v, indent + 2, &mut inner);
+                out.push_str(&format!("{pad}- {}", inner.trim_start()));
+            }
+        }
+        scalar => out.push_str(&format!("{pad}{scalar}\n")),
+    }
+}
+
+fn after_key(v: &Value, indent: usize, out: &mut String) {
+    match v {
+        Value::Object(all) if !all.is_empty() => {
+            out.push('\n');
+            yaml(v, indent + 2, out);
+        }
+        // a list stands at the indentation of its key
+        Value::Array(all) if !all.is_empty() => {
+            out.push('\n');
+            yaml(v, indent, out);
+        }
+        scalar => out.push_str(&format!(" {scalar}\n")),
+    }
+}
+
+/// The same objects in every form in which they are taken give the same answer.
+#[test]
+fn every_form_of_the_evidence_says_the_same() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&["generate", "knative", "--revisions", "3", "--out", "made"]).code, 0);
+    let text = std::fs::read_to_string(bench.path("made/kubernetes.json")).unwrap();
+    let export: Value = serde_json::from_str(&text).unwrap();
+    let items = export["items"].as_array().unwrap();
+    let as_yaml = |v: &Value| {
+        let mut out = String::new();
+        yaml(v, 0, &mut out);
+        out
+    };
+    let of = |kind: &str, group: &str| -> Value {
+        let all: Vec<&Value> = items
+            .iter()
+            .filter(|o| o["kind"] == kind && o["apiVersion"].as_str().unwrap().starts_with(group))
+            .collect();
+        json!({"apiVersion": all[0]["apiVersion"], "kind": format!("{kind}List"), "items": all})
+    };
+    let mut kinds: Vec<(&str, &str)> = items
+        .iter()
+        .map(|o| (o["kind"].as_str().unwrap(), o["apiVersion"].as_str().unwrap().split('/').next().unwrap()))
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert!(kinds.len() > 4, "{kinds:?}");
+    bench.put("list/export.json", &text);
+    bench.put("list.yaml/export.yaml", as_yaml(&export));
+    bench.put("documents/all.yaml", items.iter().map(as_yaml).collect::<Vec<_>>().join("---\n"));
+    // `kubectl get -w --output-watch-events`, in both forms, with changes and bookmarks between
+    let event = |kind: &str, o: &Value| json!({"type": kind, "object": o});
+    let mut events: Vec<Value> = items.iter().map(|o| event("ADDED", o)).collect();
+    events
+        .push(event("BOOKMARK", &json!({"kind": "Service", "apiVersion": "v1", "metadata": {"resourceVersion": "9"}})));
+    let mut gone = items[0].clone();
+    gone["metadata"]["name"] = "short-lived".into();
+    events.extend([event("ADDED", &gone), event("DELETED", &gone), event("MODIFIED", &items[0])]);
+    bench.put("watch/w.jsonl", events.iter().map(|e| format!("{e}\n")).collect::<String>());
+    bench.put("watch.yaml/w.yaml", events.iter().map(as_yaml).collect::<Vec<_>>().join("---\n"));
+    // one file per object, as `oc adm inspect` and velero write them; lists per namespace and kind, as must-gather does
+    for (i, o) in items.iter().enumerate() {
+        let namespace = o["metadata"]["namespace"].as_str().unwrap_or("_");
+        let path = format!("{namespace}/{}-{i}.yaml", o["kind"].as_str().unwrap().to_lowercase());
+        bench.put(&format!("inspect/namespaces/{path}"), format!("---\n{}", as_yaml(o)));
+    }
+    let mut stdout = String::new();
+    for (kind, group) in &kinds {
+        let list = of(kind, group);
+        let lower = kind.to_lowercase();
+        bench.put(&format!("must-gather/quay-io-img-sha256-1/{group}/{lower}s.yaml"), as_yaml(&list));
+        bench.put(&format!("sysdump/cilium-sysdump-2/k8s-{group}-{lower}-2.yaml"), as_yaml(&list));
+        bench.put(&format!("dump/default/{group}-{lower}s.json"), serde_json::to_string_pretty(&list).unwrap());
+        stdout.push_str(&format!("{}\n", serde_json::to_string_pretty(&list).unwrap()));
+        stdout.push_str("==== START logs for container a of pod b/c ====\n{\"kind\": \"Service\"}\n==== END logs for container a of pod b/c ====\n");
+    }
+    bench.put("dump/default/web-1/logs.txt", "==== START logs for container a ====\nx\n==== END logs ====\n");
+    bench.put("info/cluster-info.txt", stdout);
+    let answer = |folder: &str| {
+        let run = bench.run(&["whatif", "scope", folder, "-o", "json"]);
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{folder}");
+        let mut report = run.json();
+        for key in ["inputs", "findings"] {
+            report[key] = Value::Null;
+        }
+        assert_eq!(report["problems"], json!([]), "{folder}");
+        report
+    };
+    let first = answer("list");
+    assert_eq!(first["knative"]["revisions"], json!(3));
+    for folder in ["list.yaml", "documents", "watch", "watch.yaml", "inspect", "must-gather", "sysdump", "dump", "info"]
+    {
+        assert_eq!(answer(folder), first, "{folder}");
+    }
+}
+
+/// What is merely counted, `ls` says.
+#[test]
+fn what_is_counted_only_is_said_by_ls() {
+    let bench = Bench::new();
+    bench.put("export.yaml", YAML);
+    let run = bench.run(&["ls", "export.yaml"]);
+    run.ends(0, "");
+    assert!(run.stdout.contains("counted only: 1 Thing.example.com"), "{}", run.stdout);
+    // and it is no complaint about a file that was named
+    bench.run(&["analyze", "export.yaml"]).ends(0, "");
+}
+
+/// Name, text, services read, line and words of the only problem.
+type Damage<'a> = (&'a str, String, u64, Option<(u64, &'a str)>);
+
+/// Damage of every kind: the object and the line are said, and what stands around it is read.
+#[test]
+fn damage_is_named_and_what_is_around_it_is_read() {
+    let bench = Bench::new();
+    let service = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: n\nspec:\n  clusterIP: 10.0.0.1\n  \
+             ports:\n  - name: http\n    port: 80\n"
+        )
+    };
+    let between = |middle: &str| format!("{}---\n{middle}---\n{}", service("a"), service("c"));
+    let item = |name: &str| format!("- {}", service(name).replace('\n', "\n  ").trim_end()) + "\n";
+    let list = format!("apiVersion: v1\nitems:\n{}{}", item("a"), item("b"));
+    let head = |name: &str| format!("apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: n\n");
+    let json = |middle: &str| {
+        let one =
+            |n: &str| format!("{{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {{\"name\": \"{n}\"}}}}");
+        format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{},\n{middle},\n{}]}}", one("a"), one("b"))
+    };
+    let cases: [Damage<'_>; 16] = [
+        ("tab", between(&format!("{}spec:\n\tports: []\n", head("tab"))), 2, Some((18, "Service n/tab: tabs"))),
+        (
+            "anchor",
+            between("apiVersion: v1\nkind: Service\nmetadata: &m\n  name: x\nspec:\n  ports: &p []\n  z: *p\n"),
+            3,
+            None,
+        ),
+        ("alias", between("apiVersion: v1\nkind: Service\nmetadata: *m\n"), 2, Some((14, "unknown anchor"))),
+        (
+            "flow",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: f, namespace: n}\nspec: {ports: x}\n".to_owned(),
+            1,
+            Some((4, "Service n/f: spec.ports expected a list, found a string")),
+        ),
+        (
+            "twice",
+            format!("{}  clusterIP: 10.0.0.9\n", service("a")),
+            1,
+            Some((11, "Service n/a: spec.clusterIP stands twice")),
+        ),
+        (
+            "list twice",
+            format!("{}  ports:\n  - port: 1\n", service("a")),
+            1,
+            Some((11, "Service n/a: spec.ports stands twice")),
+        ),
+        ("cut", list.clone(), 2, Some((23, "the list has no `kind`, so its end may be missing; 2 objects were whole"))),
+        ("whole", format!("{list}kind: List\n"), 2, None),
+        ("returns", service("a").replace('\n', "\r\n"), 1, None),
+        ("directive", format!("%YAML 1.2\n---\n{}", service("a")), 1, None),
+        ("no apiVersion", service("a").replace("apiVersion: v1\n", ""), 1, None),
+        (
+            "json between",
+            between("{\"apiVersion\": \"v1\", \"kind\": \"Service\", \"metadata\": {\"name\": \"j\"\n"),
+            2,
+            Some((12, "Service j: the file ends inside this object")),
+        ),
+        ("number", json("7"), 2, Some((3, "object: has no kind"))),
+        (
+            "nameless",
+            json("{\"apiVersion\": \"v1\", \"kind\": \"Service\"}"),
+            2,
+            Some((3, "Service: has no metadata.name")),
+        ),
+        (
+            "no list",
+            "{\"kind\": \"List\", \"apiVersion\": \"v1\",\n\"items\": {}}".to_owned(),
+            0,
+            Some((2, "the items of the List are no list")),
+        ),
+        ("nothing", "{\"kind\": \"List\", \"apiVersion\": \"v1\", \"items\": null}".to_owned(), 0, None),
+    ];
+    for (name, text, services, problem) in cases {
+        bench.put("export", &text);
+        let (run, report) = section(&bench, &["export"]);
+        assert_eq!(run.code, 0, "{name}: {}", run.stderr);
+        assert_eq!(report["kubernetes"]["services"], json!(services), "{name}");
+        let said = report["problems"].as_array().unwrap();
+        assert_eq!(said.len(), usize::from(problem.is_some()), "{name}: {said:?}");
+        if let Some((line, words)) = problem {
+            assert_eq!(said[0]["line"], json!(line), "{name}: {said:?}\n{text}");
+            assert!(said[0]["message"].as_str().unwrap().contains(words), "{name}: {said:?}");
+        }
+    }
+    // a name that is none: what was found, and that there is none
+    bench.put("export", "apiVersion: v1\nkind: Service\nmetadata:\n  name: [a]\n");
+    let (_, report) = section(&bench, &["export"]);
+    let said: Vec<&str> =
+        report["problems"].as_array().unwrap().iter().map(|p| p["message"].as_str().unwrap()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].ends_with("metadata.name expected a string, found a list; taken as absent"), "{said:?}");
+}

@@ -7,8 +7,8 @@ use clap::Args;
 use super::fail_on::FailOn;
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
-use crate::evidence::config_dump;
 use crate::evidence::load::{self, Loaded, Recognised};
+use crate::evidence::{config_dump, kubernetes};
 use crate::findings::analysis::{Analysis, Input, Options, ProxyEvidence, analyze};
 use crate::input::{self, Document};
 use crate::model::problem::{Loss, Problem};
@@ -214,7 +214,8 @@ pub(super) fn exit_code(loaded: &Loaded, strict: bool) -> Exit {
 
 /// A file that was named on the command line and has no part in the answer must not go unnoticed.
 fn unused(input: &Recognised) -> Option<Problem> {
-    let note = input.note.as_ref().filter(|_| input.given && input.kind != "empty")?;
+    let used = |note: &&String| !note.starts_with(kubernetes::COUNTED);
+    let note = input.note.as_ref().filter(used).filter(|_| input.given && input.kind != "empty")?;
     Some(Problem::new(&*input.label, Loss::Nothing, format!("not used (recognised as {}): {note}", input.kind)))
 }
 

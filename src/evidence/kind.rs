@@ -335,7 +335,7 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
     for line in lines {
         match line {
             [b' ' | b'\t', ..] => nested = true,
-            [b'#', ..] | [b'-', b'-', b'-', ..] | [b'.', b'.', b'.'] => {}
+            [b'#' | b'%', ..] | [b'-', b'-', b'-', ..] | [b'.', b'.', b'.'] => {}
             [b'-'] | [b'-', b' ', ..] => keys += 1,
             _ => {
                 let colon = memchr::memchr(b':', line)?;
@@ -365,7 +365,8 @@ fn yaml(text: &[u8], lines: &[&[u8]]) -> Option<Kind> {
             memchr::memmem::find(text, &at_line).is_some()
         }
     };
-    let object = (has(b"apiVersion:") && (has(b"kind:") || has(b"items:") || has(b"metadata:")))
+    let object = (has(b"kind:") && has(b"metadata:") && (has(b"spec:") || has(b"items:")))
+        || (has(b"apiVersion:") && (has(b"kind:") || has(b"items:") || has(b"metadata:")))
         || (has(b"- apiVersion:") && has(b"  kind:"))
         || (has(b"object:") && has(b"  apiVersion:"));
     Some(if object { Kind::Kubernetes } else { Kind::Yaml })
@@ -506,6 +507,7 @@ fn object(text: &[u8]) -> Kind {
         Kind::ConfigDump
     } else if (f.is("apiVersion", b'"') && (f.is("kind", b'"') || f.is("items", b'[')))
         || is_watch_event(&f)
+        || (f.is("kind", b'"') && is_kubernetes_item(&f))
         || (f.is("items", b'[') && is_kubernetes_item(&f.first_in("items")))
     {
         Kind::Kubernetes

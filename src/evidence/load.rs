@@ -116,7 +116,10 @@ pub fn load(documents: &[Document], limits: config_dump::Limits, hash: bool) -> 
             }
             Reading::Companion(join) => companions.push((i, join)),
             Reading::Bpf(listing) => bpftool::join(&mut out.bpf, *listing),
-            Reading::Kubernetes(read) => objects.push(read),
+            Reading::Kubernetes(read) => {
+                note = note.or_else(|| read.note());
+                objects.push(read);
+            }
             Reading::Nothing if note.is_none() => note = Some("could not be read".to_owned()),
             Reading::Nothing => {}
         }

@@ -38,7 +38,7 @@ macro_rules! message {
                                     tally::known_key(INFO);
                                     if std::mem::replace(&mut $field, true) && tally::repeated() {
                                         tally::passing(&key);
-                                        return Err(serde::de::Error::custom("stands twice"));
+                                        map.next_value::<$crate::evidence::json::message::Refused>()?;
                                     }
                                     out.$field = map.next_value().inspect_err(|_| tally::passing(&key))?;
                                 } )*
@@ -175,6 +175,26 @@ pub(crate) fn weigh_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<u32, A::Er
     }
     tally::end();
     Ok(n)
+}
+
+/// The value of a key that stood before: an error at its place, which ends in [`Refused::WHY`].
+pub(crate) struct Refused;
+
+impl Refused {
+    pub(crate) const WHY: &str = "stands twice";
+}
+
+impl<'de> Deserialize<'de> for Refused {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = Refused;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(Refused::WHY)
+            }
+        }
+        d.deserialize_any(V)
+    }
 }
 
 /// Any value, weighed and dropped. Holds whether it was a scalar or string.

@@ -171,6 +171,7 @@ impl<'a> Cutter<'a> {
             return self.json_items(text, "", "");
         }
         let (mut api, mut kind, mut items, mut object, mut stamped, mut type_word) = ("", "", None, None, None, None);
+        let mut no_list = None;
         let mut walk = Outline::new(text.as_bytes()).into_iter().flatten();
         for field in walk.by_ref() {
             let value = &text[field.value.as_ptr() as usize - text.as_ptr() as usize..][..field.value.len()];
@@ -179,6 +180,7 @@ impl<'a> Cutter<'a> {
                 b"kind" => kind = unquoted(field.value).unwrap_or(""),
                 b"type" => type_word = unquoted(field.value),
                 b"items" if value.starts_with('[') => items = Some(value),
+                b"items" if value != "null" => no_list = Some(value),
                 b"object" if value.starts_with('{') => object = Some((value, field.whole)),
                 b"e" if value.starts_with('{') => stamped = Some((value, field.whole)),
                 _ => {}
@@ -186,6 +188,10 @@ impl<'a> Cutter<'a> {
         }
         if let Some(items) = items {
             return self.json_items(items, api, kind.strip_suffix("List").unwrap_or(""));
+        }
+        if let Some(value) = no_list.filter(|_| kind.ends_with("List")) {
+            let (at, _) = self.place(value);
+            return self.broken(at, format!("the items of the {kind} are no list"));
         }
         if let Some((value, whole)) = stamped {
             return self.json_document(value, whole);
@@ -275,7 +281,13 @@ impl<'a> Cutter<'a> {
             return;
         }
         match (items, object, type_word.and_then(event_of)) {
-            (Some((at, "")), ..) => self.yaml_items(&text[at..], api, kind.strip_suffix("List").unwrap_or("")),
+            (Some((at, "")), ..) => {
+                self.yaml_items(&text[at..], api, kind.strip_suffix("List").unwrap_or(""));
+                if kind.is_empty() {
+                    // `kubectl` writes it behind the items
+                    self.broken(from + text.len(), "the list has no `kind`, so its end may be missing");
+                }
+            }
             (Some((_, "[]")), ..) => {}
             (Some((at, _)), ..) => {
                 self.broken(from + at, "items in flow style are not read: take the export again with `-o json`");

@@ -8,12 +8,13 @@ mod cut;
 mod wire;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 
 use super::config_dump;
+use super::json::message::Refused;
 use super::json::outline::Outline;
 use super::json::{names, tally};
 use crate::model::envoy::{Name, Proxy};
@@ -60,6 +61,28 @@ pub struct Objects {
     label: String,
     all: Vec<Object>,
     incomplete: bool,
+}
+
+/// How the note of a document begins of which some kinds tell nothing about proxies.
+pub const COUNTED: &str = "counted only: ";
+
+/// Kinds named in the note.
+const NOTED_KINDS: usize = 4;
+
+impl Objects {
+    /// Which objects of the document are counted and used for nothing else; `None` when all are used.
+    pub fn note(&self) -> Option<String> {
+        let mut kinds: BTreeMap<&Name, u64> = BTreeMap::new();
+        for o in self.all.iter().filter(|o| o.body.as_ref().is_none_or(|b| !b.used())) {
+            *kinds.entry(&o.kind).or_default() += 1;
+        }
+        let more = kinds.len().saturating_sub(NOTED_KINDS);
+        let mut names: Vec<String> = kinds.into_iter().take(NOTED_KINDS).map(|(k, n)| format!("{n} {k}")).collect();
+        if more > 0 {
+            names.push(format!("{more} more {}", if more == 1 { "kind" } else { "kinds" }));
+        }
+        (!names.is_empty()).then(|| format!("{COUNTED}{}", names.join(", ")))
+    }
 }
 
 /// Reads one document. Every object is read or is a problem of its own; what was whole before a break is kept.
@@ -124,6 +147,8 @@ struct Wrong {
 fn yaml<W: DeserializeOwned>(text: &str) -> Result<W, serde_saphyr::Error> {
     let mut options = serde_saphyr::Options::default();
     options.duplicate_keys = serde_saphyr::options::DuplicateKeyPolicy::LastWins;
+    // a namespace may be called `n`
+    options.strict_booleans = true;
     serde_saphyr::from_str_with_options(text, options)
 }
 
@@ -281,15 +306,15 @@ fn object(label: &str, input: InputId, p: &Piece<'_>) -> (Option<Object>, Vec<Pr
         "" => p.kind,
         kind => kind,
     };
-    let at = |what: String| {
-        let name =
-            if head.namespace.is_empty() { head.name.to_string() } else { format!("{}/{}", head.namespace, head.name) };
-        let named = format!("{} {name}", if kind.is_empty() { "object" } else { kind });
+    let about = |namespace: &str, name: &str, what: String| {
+        let slash = if namespace.is_empty() { "" } else { "/" };
+        let named = format!("{} {namespace}{slash}{name}", if kind.is_empty() { "object" } else { kind });
         Problem {
             line: Some(p.line),
             ..Problem::new(label, Loss::Resource, format!("{}: {what}", named.trim_end())).at(p.offset as u64)
         }
     };
+    let at = |what: String| about(&head.namespace, &head.name, what);
     let nothing = |problem: Problem| (None, vec![problem]);
     if p.event == Some(Event::Error) {
         return nothing(at("the watch ended with an error".to_owned()).hint("start the watch again and append"));
@@ -329,21 +354,23 @@ fn object(label: &str, input: InputId, p: &Piece<'_>) -> (Option<Object>, Vec<Pr
         Form::Json => wire::read(&Json(&text), group, kind),
         Form::Yaml { .. } => wire::read(&Yaml(&text), group, kind),
     };
-    let here = |w: &Wrong, what: String| Problem { line: Some(p.line + w.line.saturating_sub(1)), ..at(what) };
+    let place = |w: &Wrong, problem: Problem| Problem { line: Some(p.line + w.line.saturating_sub(1)), ..problem };
     let (result, tally) = tally::scoped(parse);
     let body = match result {
         Ok(body) => body,
-        Err(w) => return nothing(here(&w, w.why.clone())),
+        Err(w) => return nothing(place(&w, at(w.why.clone()))),
     };
     let Some(mut body) = body else { return (Some(object), Vec::new()) };
-    let problems = doubtful_fields(tally.mismatches + tally.repeats, &parse, &here);
     for meta in body.metas() {
         meta.span = Span { input, offset_bytes: p.offset as u64, line: p.line, len_bytes: p.text.len() as u64 };
         (object.namespace, object.name) = (meta.namespace.clone(), meta.name.clone());
         object.version = meta.resource_version;
     }
+    let here = |w: &Wrong, what: String| place(w, about(&object.namespace, &object.name, what));
+    let mut problems = doubtful_fields(tally.mismatches + tally.repeats, &parse, &here);
     if object.name.is_empty() {
-        return nothing(at("has no metadata.name".to_owned()));
+        problems.push(at("has no metadata.name".to_owned()));
+        return (None, problems);
     }
     object.hash = tally.hash;
     object.body = Some(body);
@@ -361,9 +388,10 @@ fn doubtful_fields(
     for nth in 0..all.min(LISTED_FIELDS) {
         let (result, path) = tally::strictly(nth, parse);
         let Err(w) = result else { break };
-        let twice = w.why == "stands twice";
-        let taken = if twice { "the last one is taken" } else { "taken as absent" };
-        let p = here(&w, format!("{path} {}; {taken}", w.why).trim_start().to_owned());
+        let twice = w.why.ends_with(Refused::WHY);
+        let (why, taken) =
+            if twice { (Refused::WHY, "the last one is taken") } else { (w.why.as_str(), "taken as absent") };
+        let p = here(&w, format!("{path} {why}; {taken}").trim_start().to_owned());
         out.push(if twice { Problem { loss: Loss::Nothing, ..p } } else { p });
     }
     if let (true, Some(last)) = (all > LISTED_FIELDS, out.last_mut()) {

@@ -342,6 +342,14 @@ pub(super) enum Body {
 }
 
 impl Body {
+    /// Whether it decides anything about a proxy here.
+    pub(super) fn used(&self) -> bool {
+        !matches!(
+            self,
+            Self::ConfigMap(_) | Self::HttpProxy(_) | Self::Osm(_) | Self::TrafficTarget(_) | Self::HttpRouteGroup(_)
+        )
+    }
+
     pub(super) fn metas(&mut self) -> Vec<&mut k8s::Meta> {
         vec![match self {
             Self::Service(o) => &mut o.meta,

@@ -42,6 +42,18 @@ pub(super) fn notes(subjects: &[Subject<'_>], mesh: Option<&Mesh<'_>>, real: boo
             out.push("no services in the export: the proxies are priced with none, a lower bound".to_owned());
         }
     }
+    for c in mesh.iter().flat_map(|m| &m.cluster.osm_mesh_configs) {
+        let flag = |on: bool, name: &str| if on { format!(" {name}") } else { String::new() };
+        out.push(format!(
+            "what sidecars of Open Service Mesh hold is not worked out from objects; with the settings of {}/{}: \
+             `meshdump generate osm --services {}{}{} --out DIR`",
+            c.meta.namespace,
+            c.meta.name,
+            mesh.map_or(0, |m| m.services.len()),
+            flag(c.permissive, "--permissive"),
+            flag(c.wasm_stats, "--wasm")
+        ));
+    }
     if let Some(m) = mesh.filter(|m| m.unwatched > 0) {
         out.push(format!("{} services are in namespaces that the discovery selectors leave out", m.unwatched));
     }
