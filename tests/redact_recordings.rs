@@ -214,3 +214,100 @@ fn binary_logs_of_grpc() {
         redacted(&bench, "cut.binlog", &bytes[..bytes.len() - 30], &secrets);
     }
 }
+
+/// Logs of Envoy as it writes them, as Istio does in both forms, and istiod's: what they tell of updates,
+/// drains and batches is what it was, and Envoy's words can still be read.
+#[test]
+fn logs() {
+    let mut p = Planter::default();
+    let mut lines = vec!["[TIME][7][info][main] [source/server/server.cc:430] initializing epoch 0".to_owned()];
+    let mut say = |message: String| {
+        lines.push(format!("[TIME][7][debug][config] [source/common/x.cc:{}] {message}", lines.len() + 100));
+    };
+    say("begin add/update listener: name=payroll_8080 hash=16740746709901654359".to_owned());
+    say("use full listener update path for listener name=payroll_8080 hash=16740746709901654359".to_owned());
+    say(format!(
+        "  config: {{\"@type\":\"type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua\",\"inline_code\":\"-- {}\"}}",
+        p.raw()
+    ));
+    say("lds: add/update listener 'payroll_8080'".to_owned());
+    say(format!(
+        "gRPC config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: bad token={}",
+        p.raw()
+    ));
+    say("draining listener: name=payroll_8080, hash=16740746709901654359, tag=3, address=10.1.2.3:8080".to_owned());
+    say("draining 2 filter chains in listener details: name=mercury, original_hash=16740746709901654359".to_owned());
+    say("cds: add/update cluster 'outbound|80||payroll.shop.svc.cluster.local'".to_owned());
+    say(format!("[C1][S2] request headers complete (end_stream=true): 'authorization', 'Bearer {}'", p.raw()));
+    let dated = |i: usize, form: &str| lines[i].replace("TIME", &format!("2026-11-20{form}22:36:{:02}.206", i + 1));
+    let plain: String = (0..lines.len()).map(|i| dated(i, " ") + "\n").collect();
+    let istio_json: String = (0..lines.len())
+        .map(|i| {
+            let (time, message) = (format!("2026-11-20T22:36:{:02}.206Z", i + 1), dated(i, " "));
+            json!({"level": "debug", "time": time, "scope": "envoy config", "msg": message}).to_string() + "\n"
+        })
+        .collect();
+    let istio: String = (0..lines.len())
+        .map(|i| {
+            let message = lines[i].rsplit_once("] ").map_or("", |(_, m)| m);
+            format!("2026-11-20T22:36:{:02}.206123Z\tdebug\tenvoy config\t{message}\tthread=7\n", i + 1)
+        })
+        .collect();
+    let istiod: String = (1..9)
+        .map(|i| format!("2026-11-20T22:36:{:02}.206123Z\tinfo\tads\tPush debounce stable[{i}] 3 for config Secret/shop/payroll: 100.158153ms since last change, 1m3.812345678s since last push, full=true\n", i + 1))
+        .collect();
+    let secrets = p.0;
+    let bench = Bench::new();
+    for (name, text) in
+        [("envoy.log", &plain), ("json.log", &istio_json), ("istio.log", &istio), ("istiod.log", &istiod)]
+    {
+        let done = redacted(&bench, name, text.as_bytes(), &secrets);
+        let done = String::from_utf8(done).expect("text stays text");
+        let says = if name == "istiod.log" { "Push debounce stable[" } else { "begin add/update listener: name=" };
+        assert!(done.contains(says), "{done}");
+    }
+    let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/recordings/sotw/envoy.log.gz");
+    let run = bench.run(&["redact", capture, "--out", "capture.log.gz", "-o", "json"]).json();
+    assert_eq!(run["identical"], true);
+    assert!(run["numbers"].as_u64() > Some(40), "{run}");
+}
+
+/// What stands under `key`, wherever it is.
+fn found<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(object) => object.get(key).or_else(|| object.values().find_map(|v| found(v, key))),
+        Value::Array(list) => list.iter().find_map(|v| found(v, key)),
+        _ => None,
+    }
+}
+
+/// Secrets are filler in what `convert` writes, so its replay is that of the recording.
+#[test]
+fn a_converted_recording_replays_the_same() {
+    let mut p = Planter::default();
+    let bytes = tap(&mut p);
+    let bench = Bench::new();
+    bench.put("tap.pb", &bytes);
+    let dump = planted(&mut Planter::default());
+    let [chain, ca] =
+        ["certificate_chain", "trusted_ca"].map(|key| found(&dump, key).expect("a certificate").to_string());
+    let public = [survivors(chain.as_bytes(), &p.0), survivors(ca.as_bytes(), &p.0)].concat();
+    assert_eq!(public.len(), 2);
+    bench.run(&["generate", "istio", "--services", "20", "--out", "made"]);
+    for (input, pushes) in [("tap.pb", 5), ("made/recording.jsonl.gz", 3)] {
+        let run = bench.run(&["convert", input, "--out", "converted.jsonl"]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        bench.run(&["convert", "converted.jsonl", "--to", "responses", "--out", "responses.jsonl"]);
+        let figures = |path: &str| {
+            let run = &bench.run(&["replay", path, "-o", "json"]).json()["runs"][0];
+            assert!(run["pushes"].as_array().is_some_and(|p| p.len() >= pushes), "{path}");
+            [run["timeline"].clone(), run["peak"].clone()]
+        };
+        for written in ["converted.jsonl", "responses.jsonl"] {
+            // certificates of listeners and clusters stay: they are public, and tell generations apart
+            let left = survivors(&fs::read(bench.path(written)).expect("an output"), &p.0);
+            assert!(left.iter().all(|secret| public.contains(secret)), "{written}: {left:?} of {public:?}");
+        }
+        assert_eq!(figures(input), figures("converted.jsonl"), "{input}");
+    }
+}

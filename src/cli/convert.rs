@@ -31,7 +31,7 @@ enum Form {
   meshdump convert dumps/*.json.gz stats/ --out rec.jsonl.gz          a series of dumps, what was observed beside it
   meshdump convert rec.jsonl.gz --to responses --out - | jq -c .type_url
 
-Private keys, passwords and the bodies of secrets are never written.")]
+Private keys, passwords and what secrets hold are never written: filler of their length stands there.")]
 pub(super) struct ConvertArgs {
     /// Sources of one Envoy's run: tap, logs, config dumps, responses, stats, recordings; `-` is stdin
     #[arg(value_name = "INPUT", required = true)]

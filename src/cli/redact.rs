@@ -118,11 +118,20 @@ pub(super) fn run(args: &RedactArgs) -> Result<Exit, Failure> {
     Ok(if value.identical { Exit::Ok } else { Exit::Gate })
 }
 
-/// The numbers of an analysis; of a recording with its bodies those of its replay.
+/// The numbers of an analysis; of a recording those of its replay, and how often what happened when.
 fn all_numbers(documents: Vec<Document>, loaded: Loaded) -> BTreeMap<String, u64> {
-    let recorded = loaded.proxies.is_empty() && documents.iter().any(recording::has_bodies);
+    let recorded = loaded.proxies.is_empty() && documents.iter().any(recording::is_stream);
     match Opened::of(if recorded { documents } else { Vec::new() }, false) {
-        Ok(opened) => numbers(&opened.replay()),
+        Ok(opened) => {
+            let mut all = numbers(&opened.replay());
+            for event in &opened.loaded.recording.events {
+                *all.entry(format!("events.{}", event.what.word())).or_default() += 1;
+                // of times, any that is another one shows
+                let times = all.entry(format!("times_us.{}", event.what.word())).or_default();
+                *times = times.wrapping_mul(31).wrapping_add(event.t.0 as u64);
+            }
+            all
+        }
         Err(_) => numbers(&analyze::report(loaded, &Options { all: true, ..Options::default() })),
     }
 }

@@ -278,6 +278,25 @@ pub enum What {
     },
 }
 
+impl What {
+    /// The word for it in a recording of our own (`docs/convert.md`).
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Push(_) => "push",
+            Self::Ack { .. } => "ack",
+            Self::Nack { .. } => "nack",
+            Self::Connection(_) => "conn",
+            Self::WorkersStart => "start",
+            Self::DrainListeners { .. } => "drain_listeners",
+            Self::Applied { .. } => "apply",
+            Self::Drain { .. } => "drain",
+            Self::Observed { .. } => "obs",
+            Self::Batch { .. } => "batch",
+            Self::Gap { .. } => "gap",
+        }
+    }
+}
+
 /// One thing at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {

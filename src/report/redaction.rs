@@ -8,12 +8,15 @@ use crate::findings::redaction::Redaction;
 /// Renders the report.
 pub fn text(r: &Redaction) -> String {
     let mut out = String::new();
-    let secrets: Vec<String> = r.secrets.iter().map(|(class, n)| format!("{n} {class}")).collect();
-    let inside =
-        if r.secrets_inside > 0 { format!(", {} with a secret inside", r.secrets_inside) } else { String::new() };
-    let none = if secrets.is_empty() && r.secrets_inside == 0 { "no secrets" } else { "" };
+    let mut secrets: Vec<String> = r.secrets.iter().map(|(class, n)| format!("{n} {class}")).collect();
+    if r.secrets_inside > 0 {
+        secrets.push(format!("{} with a secret inside", count(r.secrets_inside, "text", "texts")));
+    }
+    if secrets.is_empty() {
+        secrets.push("no secrets".to_owned());
+    }
     let _ = writeln!(out, "{}", clean(&r.out));
-    let _ = writeln!(out, "replaced  {none}{}{inside}", secrets.join(", "));
+    let _ = writeln!(out, "replaced  {}", secrets.join(", "));
     let _ =
         writeln!(out, "          {}, {}", count(r.names, "name", "names"), count(r.addresses, "address", "addresses"));
     let _ =

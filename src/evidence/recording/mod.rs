@@ -85,11 +85,6 @@ pub fn is_stream(document: &Document) -> bool {
     matches!(kind_of(document), Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog | Kind::EnvoyLog | Kind::IstiodLog)
 }
 
-/// Whether a document is a recording that holds what was sent, not only when.
-pub fn has_bodies(document: &Document) -> bool {
-    matches!(kind_of(document), Kind::XdsRecording | Kind::EnvoyTap | Kind::GrpcLog)
-}
-
 fn kind_of(document: &Document) -> Kind {
     sniff(document.head(), document.head().len() < HEAD_BYTES)
 }

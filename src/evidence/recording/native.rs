@@ -15,9 +15,7 @@ use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::{Item, Outline};
 use crate::model::envoy::Name;
 use crate::model::source::InputId;
-use crate::model::stream::{
-    Applied, Body, BodyId, DrainPhase, Event, GapReason, Push, Pushed, Resource, Us, What, XdsType,
-};
+use crate::model::stream::{Applied, Body, BodyId, DrainPhase, Event, GapReason, Push, Pushed, Us, What, XdsType};
 
 /// The version of the format that is written; older ones are read.
 const VERSION: u64 = 1;
@@ -391,11 +389,6 @@ fn seconds(out: &mut String, t: Us) {
     );
 }
 
-/// A secret, or what else may not leave: the body is never written.
-fn is_secret(body: &Body) -> bool {
-    body.kind == XdsType::Secret || matches!(body.resource, Resource::Secret(_))
-}
-
 /// Times above this many seconds are Unix time.
 const UNIX_FROM_S: i64 = 100_000_000;
 
@@ -428,24 +421,11 @@ pub fn write<E>(loaded: &Loaded, options: WriteOptions, mut line: impl FnMut(&st
         }
         out.clear();
         out.push_str("{\"k\":");
-        let kind = match &e.what {
-            What::Push(_) => "push",
-            What::Ack { .. } => "ack",
-            What::Nack { .. } => "nack",
-            What::Connection(_) => "conn",
-            What::WorkersStart => "start",
-            What::DrainListeners { .. } => "drain_listeners",
-            What::Applied { .. } => "apply",
-            What::Drain { .. } => "drain",
-            What::Observed { .. } => "obs",
-            What::Batch { .. } => "batch",
-            What::Gap { .. } => "gap",
-        };
-        quoted(&mut out, kind);
+        quoted(&mut out, e.what.word());
         out.push_str(",\"t\":");
         seconds(&mut out, since(e.t));
         let _ = write!(out, ",\"src\":{},\"s\":{}", e.input.0, e.stream);
-        what(&mut out, e, r, &since, &mut held);
+        what(&mut out, e, r, &since, &mut held, &mut redactor);
         out.push('}');
         line(&out)?;
     }
@@ -522,9 +502,9 @@ fn resource(
     if body.exact_wire {
         out.push_str(",\"exact\":true");
     }
-    if let Some(text) = text.filter(|_| !is_secret(body)) {
+    if let Some(text) = text {
         out.push_str(",\"body\":");
-        redactor.object(out, text);
+        redactor.object(out, text, body.kind);
     }
     out.push('}');
 }
@@ -535,6 +515,7 @@ fn what(
     r: &crate::model::stream::Recording,
     since: &impl Fn(Us) -> Us,
     held: &mut Written,
+    redactor: &mut super::redact::Redactor,
 ) {
     fn field(out: &mut String, key: &str, value: &str) {
         let _ = write!(out, ",\"{key}\":");
@@ -584,7 +565,7 @@ fn what(
         What::Nack { kind, nonce, error } => {
             field(out, "type", short(*kind, ""));
             field(out, "nonce", nonce);
-            field(out, "err", error);
+            field(out, "err", &redactor.message(error));
         }
         What::Connection(open) => field(out, "ev", if *open { "open" } else { "close" }),
         What::WorkersStart => {}
@@ -733,7 +714,7 @@ pub fn write_responses<E>(
                     }
                     let body = r.body(pushed.body);
                     let text = loaded.texts.get(pushed.body.0 as usize).and_then(Option::as_deref);
-                    let text = text.filter(|_| !is_secret(body) && !options.strip);
+                    let text = text.filter(|_| !options.strip);
                     if p.delta {
                         out.push_str("{\"name\":");
                         quoted(&mut out, &body.name);
@@ -742,7 +723,7 @@ pub fn write_responses<E>(
                         out.push_str(",\"resource\":");
                     }
                     match text {
-                        Some(text) => redactor.typed(&mut out, text, &p.type_name),
+                        Some(text) => redactor.typed(&mut out, text, &p.type_name, body.kind),
                         None => {
                             out.push_str("{\"@type\":");
                             quoted(&mut out, &format!("type.googleapis.com/{}", p.type_name));
@@ -777,7 +758,7 @@ pub fn write_responses<E>(
                 quoted(&mut out, nonce);
                 if let What::Nack { error, .. } = &e.what {
                     out.push_str(",\"error_detail\":{\"message\":");
-                    quoted(&mut out, error);
+                    quoted(&mut out, &redactor.message(error));
                     out.push('}');
                 }
             }

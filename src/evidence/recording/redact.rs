@@ -10,6 +10,7 @@ use crate::evidence::json::outline::Outline;
 use crate::evidence::json::skip::{skip_space, value_end};
 use crate::evidence::redact::is_operator;
 use crate::evidence::secrets::{self, Class};
+use crate::model::stream::XdsType;
 
 /// Deeper text is left out.
 const MAX_NESTING: u32 = 256;
@@ -23,19 +24,22 @@ pub(super) struct Redactor {
     last: HashMap<usize, u64, FixedState>,
     /// Folded keys that lead to the value at hand.
     path: Vec<String>,
+    /// Certificates are replaced too.
+    certificates: bool,
 }
 
 impl Redactor {
-    /// Writes the object in `text`.
-    pub(super) fn object(&mut self, out: &mut String, text: &str) {
+    /// Writes the object in `text`, of that type. Of a secret nothing stays but its form.
+    pub(super) fn object(&mut self, out: &mut String, text: &str, kind: XdsType) {
+        self.certificates = kind == XdsType::Secret;
         self.path.clear();
         self.value(out, text.as_bytes(), 0);
     }
 
     /// The same with an `@type` in front when it has none.
-    pub(super) fn typed(&mut self, out: &mut String, text: &str, type_name: &str) {
+    pub(super) fn typed(&mut self, out: &mut String, text: &str, type_name: &str, kind: XdsType) {
         let from = out.len();
-        self.object(out, text);
+        self.object(out, text, kind);
         if super::equality::type_of(&out.as_bytes()[from..]).is_none() && out[from..].starts_with('{') {
             let more = if out[from..].starts_with("{}") { "" } else { "," };
             out.insert_str(from + 1, &format!("\"@type\":\"type.googleapis.com/{type_name}\"{more}"));
@@ -74,10 +78,10 @@ impl Redactor {
         }
     }
 
-    /// Certificates are public, and a replay tells generations apart by them.
+    /// Certificates of listeners and clusters are public, and tell their generations apart.
     fn is_secret(&self, text: &str) -> bool {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        secrets::class(&path) != Some(Class::Certificate)
+        (self.certificates || secrets::class(&path) != Some(Class::Certificate))
             && secrets::hides(&path, text)
             && !matches!(text, "" | "[redacted]" | "W3JlZGFjdGVkXQ==" | "true" | "false")
             && !is_operator(text)
@@ -91,6 +95,22 @@ impl Redactor {
         } else {
             out.push_str(&String::from_utf8_lossy(&literal[..end]));
         }
+    }
+
+    /// A message for people, without what looks like a secret in it.
+    pub(super) fn message(&mut self, text: &str) -> String {
+        if text.contains("-----BEGIN") {
+            return self.filler(text.to_owned());
+        }
+        let mut follows = false;
+        let words = text.split(' ').map(|word| {
+            let hide = follows || secrets::suspect(word);
+            follows = ["bearer", "basic"]
+                .iter()
+                .any(|scheme| word.trim_start_matches(['"', '\'']).eq_ignore_ascii_case(scheme));
+            if hide { self.filler(word.to_owned()) } else { word.to_owned() }
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// Letters and digits only, so that it is base64 where it has to be.
@@ -129,14 +149,26 @@ mod tests {
             "privateKey":{"inlineBytes":"LS0tLS1LRVktLS0tLWFhYWFhYWFhYWE="} }"#;
         let mut out = String::new();
         let mut redactor = Redactor::default();
-        redactor.object(&mut out, text);
+        redactor.object(&mut out, text, XdsType::Listener);
         assert_eq!(
             out,
             r#"{"name":"l","common_tls_context":{"tls_certificates":[{"private_key":{"inline_string":"redacted1AAAAAAAAAAAAAA"},"certificate_chain":{"inline_string":"PUBLIC"},"password":{"filename":"/a"}}],"sds":{"name":"x"}},"privateKey":{"inlineBytes":"redacted1AAAAAAAAAAAAAAAAAAAAAAA"}}"#
         );
         let mut again = String::new();
-        redactor.object(&mut again, text);
+        redactor.object(&mut again, text, XdsType::Listener);
         assert_eq!(out, again);
+    }
+
+    #[test]
+    fn messages() {
+        let mut redactor = Redactor::default();
+        let text = "bad header 'Bearer abc': https://a?token=1 in x";
+        let done = redactor.message(text);
+        assert!(
+            done.starts_with("bad header 'Bearer ") && done.ends_with(" in x") && done.len() == text.len(),
+            "{done}"
+        );
+        assert!(!done.contains("abc") && !done.contains("token=1"), "{done}");
     }
 
     #[test]
@@ -149,7 +181,7 @@ mod tests {
             {"match":{"path":"/r"},"redirect":{"path_redirect":"https://u:hush@h/cb?t=hush"}}]}],
             "ads":{"initial_metadata":[{"key":"k","value":"hush"}]},"code":{"inline_string":"-- hush"}}"#;
         let mut out = String::new();
-        Redactor::default().object(&mut out, text);
+        Redactor::default().object(&mut out, text, XdsType::RouteConfig);
         assert!(!out.contains("hush"), "{out}");
         for kept in ["\"web\"", "authorization", "%PROTOCOL%", "\"cluster\":\"a\"", "\"prefix\":\"/\"", "\"x-key\""] {
             assert!(out.contains(kept), "{kept} in {out}");

@@ -4,6 +4,7 @@
 //! It is lenient: what is not JSON (a line in front, a document cut off) is text, and has its names replaced as such.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -35,6 +36,8 @@ enum Treatment {
     Hex,
     Regex,
     Keep,
+    /// YAML within a string.
+    Yaml,
     /// The hash by which a recording names a body; else anything.
     Hash,
     Fill(Class, bool),
@@ -200,6 +203,9 @@ impl Paths {
         }
         if self.dialect == Dialect::Other {
             return match path {
+                // Istio's mesh configuration in its ConfigMap, which the analysis reads
+                [.., "data", "mesh"] => Treatment::Yaml,
+                [.., "proxymetadata", _] => Treatment::Fill(Class::Environment, false),
                 [.., "data" | "stringdata" | "binarydata", _] => Treatment::Fill(Class::Credential, false),
                 [.., "env", "value"] => Treatment::Fill(Class::Environment, false),
                 _ if WORD_KEYS.contains(&key) => Treatment::Word,
@@ -477,6 +483,17 @@ impl<'a> Rewriter<'a> {
                 let base64 = base64 || looks_base64(text);
                 self.names.fill(text, keep, base64);
             }
+            Treatment::Yaml => {
+                let mut yaml = Yaml::new(Rewriter::new(self.names, self.report, self.label, Dialect::Other));
+                for line in text.split_mut(|b| *b == b'\n') {
+                    let mut out = Vec::with_capacity(line.len());
+                    // writing to memory cannot fail
+                    let _ = yaml.line(line, &mut out);
+                    if out.len() == line.len() {
+                        line.copy_from_slice(&out);
+                    }
+                }
+            }
             Treatment::Word if is_word(shown) => return false,
             Treatment::Hex if text.len() == 4 && text.starts_with(b"0x") => self.names.hex(&mut text[2..]),
             Treatment::Names if api::is_enum_word(shown) || is_extension(shown) => return false,
@@ -490,6 +507,32 @@ impl<'a> Rewriter<'a> {
             }
         }
         true
+    }
+
+    /// JSON within a text.
+    pub(super) fn inside(&mut self, text: &[u8]) -> Vec<u8> {
+        self.stack.clear();
+        self.expect_key = false;
+        let mut out = Vec::with_capacity(text.len());
+        // writing to memory cannot fail
+        let _ = self.feed(text, true, &mut out);
+        out
+    }
+
+    /// Text without a form, but for what is nobody's: `keep` gives those places in their order.
+    pub(super) fn prose(&mut self, text: &mut [u8], keep: &[Range<usize>]) {
+        let mut from = 0;
+        let end = text.len()..text.len();
+        for place in keep.iter().chain(std::iter::once(&end)) {
+            let part = &mut text[from..place.start.max(from)];
+            if secrets::suspect(&String::from_utf8_lossy(part)) {
+                self.report.inside += 1;
+                scrub(self.names, part);
+            } else {
+                self.names.names(part, false);
+            }
+            from = from.max(place.end);
+        }
     }
 
     /// Where `key` leads below `parent`; the root is 0.
@@ -582,7 +625,9 @@ impl<'a> Yaml<'a> {
         let value = end + 1 + rest[end + 1..].iter().take_while(|b| **b == b' ').count();
         out.write_all(&rest[end..value])?;
         if matches!(rest.get(value), Some(b'|' | b'>')) {
-            self.block = Some(indent);
+            // a block of YAML is read on as such
+            let yaml = self.inner.paths.nodes[child as usize].treatment == Treatment::Yaml;
+            self.block = (!yaml).then_some(indent);
             return out.write_all(&rest[value..]);
         }
         self.value(&rest[value..], 0, child, out)

@@ -3,6 +3,7 @@
 
 mod binary;
 mod json;
+mod log;
 mod wire;
 mod words;
 
@@ -18,7 +19,7 @@ use crate::input::{Document, HEAD_BYTES, read_more};
 pub(super) use json::is_operator;
 use json::{Dialect, Rewriter, Yaml, scrub};
 use wire::Wire;
-use words::Pseudonyms;
+use words::{Pseudonyms, Vocabulary};
 
 /// What was replaced, and what was not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,153 +39,6 @@ pub struct Report {
     /// Documents left out, and why.
     pub left_out: Vec<(String, &'static str)>,
 }
-
-/// Words of bpftool's own output: fields, map types and program types (`tools/bpf/bpftool/{map,prog}.c`, Linux 6.18); and
-/// those by which the owners of maps are told.
-const BPF_WORDS: &[&str] = &[
-    "Calico",
-    "Cilium",
-    "Found",
-    "Gadget",
-    "Inspektor",
-    "Kmesh",
-    "Merbridge",
-    "OpenTelemetry",
-    "Tetragon",
-    "act",
-    "arena",
-    "argfilter",
-    "args",
-    "array",
-    "bloom",
-    "bpf",
-    "btf",
-    "buf",
-    "cali",
-    "calico",
-    "call",
-    "cgroup",
-    "cgrp",
-    "chain",
-    "cilium",
-    "cls",
-    "cluster",
-    "config",
-    "connect",
-    "containers",
-    "cookie",
-    "cpu",
-    "cpumap",
-    "delta",
-    "devmap",
-    "dissector",
-    "ebpf",
-    "element",
-    "elements",
-    "enriched",
-    "event",
-    "events",
-    "exe",
-    "exec",
-    "execve",
-    "ext",
-    "fdinstall",
-    "filter",
-    "flags",
-    "flow",
-    "frozen",
-    "gadget",
-    "gpl",
-    "hash",
-    "he",
-    "id",
-    "ig",
-    "info",
-    "inner",
-    "inode",
-    "insn",
-    "interpreter",
-    "ip",
-    "ips",
-    "jited",
-    "key",
-    "km",
-    "kmesh",
-    "kprobe",
-    "level",
-    "lirc",
-    "loaded",
-    "local",
-    "log",
-    "lpm",
-    "lru",
-    "lsm",
-    "lwt",
-    "ma",
-    "maglev",
-    "manager",
-    "map",
-    "maps",
-    "mark",
-    "mbctl",
-    "memlock",
-    "msg",
-    "name",
-    "names",
-    "netfilter",
-    "of",
-    "ops",
-    "original",
-    "outer",
-    "output",
-    "override",
-    "owner",
-    "page",
-    "pair",
-    "percpu",
-    "perf",
-    "pid",
-    "pids",
-    "pod",
-    "policy",
-    "process",
-    "profiler",
-    "prog",
-    "queue",
-    "raw",
-    "retprobe",
-    "reuseport",
-    "ringbuf",
-    "route",
-    "sched",
-    "sd",
-    "sel",
-    "sk",
-    "skb",
-    "sock",
-    "sockarray",
-    "sockhash",
-    "sockmap",
-    "sockops",
-    "socktrack",
-    "stack",
-    "storage",
-    "struct",
-    "syscall",
-    "systemd",
-    "task",
-    "tasks",
-    "tcpmon",
-    "tetragon",
-    "tg",
-    "tmp",
-    "to",
-    "tracepoint",
-    "trie",
-    "unwind",
-    "user",
-    "xskmap",
-];
 
 /// Suspicious values listed.
 const MAX_SUSPECTS: usize = 50;
@@ -303,7 +157,6 @@ impl Redactor {
         let lines = matches!(
             kind,
             Kind::Text
-                | Kind::EnvoyLog
                 | Kind::Metrics
                 | Kind::StatsText
                 | Kind::StatsPrometheus
@@ -325,11 +178,12 @@ impl Redactor {
             | Kind::Runtime => self.json(d.label(), Dialect::Envoy, &mut *stream, out),
             Kind::ServerInfo if json_text => self.json(d.label(), Dialect::Envoy, &mut *stream, out),
             Kind::Bpftool => {
-                self.names.vocabulary = BPF_WORDS;
+                self.names.vocabulary = Some(Vocabulary::bpf());
                 let result = self.json(d.label(), Dialect::Other, &mut *stream, out);
-                self.names.vocabulary = &[];
+                self.names.vocabulary = None;
                 result
             }
+            Kind::EnvoyLog | Kind::IstiodLog => self.log(d.label(), &mut *stream, out),
             _ if json_text => self.json(d.label(), Dialect::Other, &mut *stream, out),
             Kind::EnvoyTap => binary::tap(&mut self.wire(d.label()), &mut *stream, out),
             Kind::GrpcLog => binary::grpc_log(&mut self.wire(d.label()), &mut *stream, out),
@@ -365,10 +219,22 @@ impl Redactor {
         })
     }
 
+    fn log(&mut self, label: &str, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+        self.names.vocabulary = Some(Vocabulary::log());
+        let rewriter = Rewriter::new(&mut self.names, &mut self.report, label, Dialect::Envoy);
+        let mut log = log::Log::new(rewriter);
+        let result = lines(stream, |line, end| {
+            out.write_all(&log.line(line))?;
+            out.write_all(end)
+        });
+        self.names.vocabulary = None;
+        result
+    }
+
     /// Output of bpftool for people: lines of keys and values are bytes in hexadecimal.
     fn bpftool(&mut self, stream: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
         let names = &mut self.names;
-        names.vocabulary = BPF_WORDS;
+        names.vocabulary = Some(Vocabulary::bpf());
         let result = lines(stream, |line, end| {
             let mut line = line.to_vec();
             let byte = |w: &[u8]| w.len() == 2 && w.iter().all(u8::is_ascii_hexdigit);
@@ -388,7 +254,7 @@ impl Redactor {
             out.write_all(&line)?;
             out.write_all(end)
         });
-        self.names.vocabulary = &[];
+        self.names.vocabulary = None;
         result
     }
 

@@ -35,14 +35,14 @@ pub(crate) struct Pseudonyms {
     /// Pseudonym to original, when it is asked for.
     map: Option<BTreeMap<String, String>>,
     /// Further words that stay in the document at hand.
-    pub(crate) vocabulary: &'static [&'static str],
+    pub(crate) vocabulary: Option<&'static Vocabulary>,
     pub(crate) tally: Tally,
 }
 
 impl Pseudonyms {
     /// With the key of the run; `map` asks for the table that leads back.
     pub(crate) fn new(key: [u8; 32], map: bool) -> Self {
-        Self { key, cache: HashMap::new(), map: map.then(BTreeMap::new), vocabulary: &[], tally: Tally::default() }
+        Self { key, cache: HashMap::new(), map: map.then(BTreeMap::new), vocabulary: None, tally: Tally::default() }
     }
 
     /// Pseudonym to original, of names and addresses; empty unless it was asked for.
@@ -135,9 +135,7 @@ impl Pseudonyms {
     }
 
     fn word(&mut self, word: &mut [u8]) {
-        let size = |w: &[u8]| w.strip_suffix(b"B").unwrap_or(w).iter().all(u8::is_ascii_digit);
-        let listing = || self.vocabulary.iter().any(|w| w.as_bytes() == word) || size(word);
-        if stays(word) || !self.vocabulary.is_empty() && listing() {
+        if stays(word) || self.vocabulary.is_some_and(|v| v.holds(word)) {
             return;
         }
         self.tally.words += 1;
@@ -328,12 +326,40 @@ fn alphabet(c: char) -> (u32, u16) {
     }
 }
 
+/// Words of a tool's own output.
+pub(crate) struct Vocabulary {
+    words: HashSet<&'static str>,
+    /// Sizes stay too, whatever they are: `4096B`.
+    sizes: bool,
+}
+
+impl Vocabulary {
+    /// bpftool's.
+    pub(crate) fn bpf() -> &'static Self {
+        static WORDS: OnceLock<Vocabulary> = OnceLock::new();
+        WORDS.get_or_init(|| Self { words: words(include_str!("words_bpf.txt")), sizes: true })
+    }
+
+    /// That of logs of Envoy and istiod.
+    pub(crate) fn log() -> &'static Self {
+        static WORDS: OnceLock<Vocabulary> = OnceLock::new();
+        WORDS.get_or_init(|| Self { words: words(include_str!("words_log.txt")), sizes: false })
+    }
+
+    fn holds(&self, word: &[u8]) -> bool {
+        let size = |w: &[u8]| w.strip_suffix(b"B").unwrap_or(w).iter().all(u8::is_ascii_digit);
+        let folded = || std::str::from_utf8(word).map(str::to_ascii_lowercase).unwrap_or_default();
+        self.sizes && size(word) || self.words.contains(folded().as_str())
+    }
+}
+
+fn words(text: &'static str) -> HashSet<&'static str> {
+    text.lines().filter(|l| !l.starts_with('#')).flat_map(str::split_ascii_whitespace).collect()
+}
+
 fn known() -> &'static HashSet<&'static str> {
     static WORDS: OnceLock<HashSet<&'static str>> = OnceLock::new();
-    WORDS.get_or_init(|| {
-        let lines = include_str!("words.txt").lines().filter(|l| !l.starts_with('#'));
-        lines.flat_map(str::split_ascii_whitespace).collect()
-    })
+    WORDS.get_or_init(|| words(include_str!("words.txt")))
 }
 
 /// Words that say nothing about anybody: of the vocabulary, single letters, ports and small numbers, versions
