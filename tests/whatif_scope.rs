@@ -410,6 +410,27 @@ fn every_code_has_a_snapshot() {
     }
 }
 
+/// Workloads of one namespace that hold the same are one line; what cannot grow is said.
+#[test]
+fn workloads_that_hold_the_same_are_one_line() {
+    let bench = Bench::new();
+    let mut items = mesh();
+    items.extend(["x", "y", "z"].map(|n| pod("shop", n)));
+    bench.put("mesh.json", list(items));
+    let run = bench.run(&["whatif", "scope", "mesh.json", "--scope", "own-namespace", "--grow", "revisions=+9"]);
+    run.ends(0, "");
+    let rows: Vec<Vec<&str>> = run
+        .stdout
+        .lines()
+        .filter(|l| l.starts_with("shop/") || l.starts_with("other/"))
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    let heads: Vec<&[&str]> = rows.iter().map(|r| &r[..3]).collect();
+    // cart has an inbound port, the others have none
+    assert!(heads.contains(&&["shop/x", "+2", "3"][..]) && heads.len() == 3, "{}", run.stdout);
+    assert!(run.stdout.contains("`--grow revisions` has nothing to go by"), "{}", run.stdout);
+}
+
 /// The maps of a node are on the bill, once for every node that pods run on.
 #[test]
 fn maps_of_the_nodes_are_on_the_bill() {

@@ -251,6 +251,14 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
         key(a).cmp(&key(b)).then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
     });
     let mut notes = notes::notes(&subjects, mesh, real.is_some(), options);
+    for step in &options.grow {
+        if growth.as_ref().is_none_or(|g| g.units.iter().all(|u| u.unit != step.unit)) {
+            let unit = step.unit.plural();
+            notes.push(format!(
+                "no {unit} in the proxy with the most clusters, so `--grow {unit}` has nothing to go by"
+            ));
+        }
+    }
     let untold: BTreeSet<String> = results.iter().filter(|(_, o)| o.untold).map(|(s, _)| s.label()).collect();
     if !untold.is_empty() {
         let names: Vec<&str> = untold.iter().map(String::as_str).take(LISTED).collect();

@@ -103,13 +103,17 @@ fn workloads(out: &mut String, r: &ScopeReport, width: usize) {
     align_right(&mut t, if changed { &[1, 2, 3, 4, 5, 6, 7, 8] } else { &[1, 2, 3, 4, 5, 6, 7] });
     let arrow = |a: u64, b: u64| if a == b { a.to_string() } else { format!("{a} → {b}") };
     let bytes = |a: u64, b: u64| if a == b { size(a) } else { format!("{} → {}", size(a), size(b)) };
-    for w in r.workloads.iter().take(TOP) {
+    let mut shown = 0;
+    for same in r.workloads.chunk_by(alike).take(TOP) {
+        let w = &same[0];
+        shown += same.len();
         let name = if w.namespace.is_empty() { w.name.to_string() } else { format!("{}/{}", w.namespace, w.name) };
-        let name = fit(&name, width.saturating_sub(96).max(22));
+        let more = if same.len() > 1 { format!(" +{}", same.len() - 1) } else { String::new() };
+        let name = format!("{}{more}", fit(&name, width.saturating_sub(96 + more.len()).max(22)));
         let (x, y) = (&w.before, &w.after);
         let mut row = vec![
             name,
-            w.replicas.to_string(),
+            same.iter().map(|w| u64::from(w.replicas)).sum::<u64>().to_string(),
             arrow(x.counts.clusters, y.counts.clusters),
             arrow(x.counts.listeners, y.counts.listeners),
             arrow(x.counts.virtual_hosts, y.counts.virtual_hosts),
@@ -118,7 +122,7 @@ fn workloads(out: &mut String, r: &ScopeReport, width: usize) {
             row.push(bytes(x.allocated.bytes, y.allocated.bytes));
             row.push(bytes(x.resident.bytes, y.resident.bytes));
             row.push(size(w.saved_resident_bytes));
-            row.push(size(w.saved_total_bytes));
+            row.push(size(same.iter().fold(0, |sum, w| sum.saturating_add(w.saved_total_bytes))));
         } else {
             row.push(x.counts.endpoints.to_string());
             row.push(size(x.allocated.bytes));
@@ -129,12 +133,19 @@ fn workloads(out: &mut String, r: &ScopeReport, width: usize) {
         t.add_row(row);
     }
     out.push_str(&trimmed(&t));
-    others(out, r.workloads.len());
+    others(out, r.workloads.len() - shown);
 }
 
-fn others(out: &mut String, all: usize) {
-    if all > TOP {
-        let _ = writeln!(out, "[{}]", count((all - TOP) as u64, "other", "others"));
+/// Workloads of one namespace whose proxies hold the same: one line.
+fn alike(a: &WorkloadRow, b: &WorkloadRow) -> bool {
+    a.namespace == b.namespace
+        && (a.before, a.after, a.role) == (b.before, b.after, b.role)
+        && (a.sidecar == b.sidecar && a.source == b.source)
+}
+
+fn others(out: &mut String, n: usize) {
+    if n > 0 {
+        let _ = writeln!(out, "[{}]", count(n as u64, "other", "others"));
     }
     out.push('\n');
 }
@@ -150,7 +161,7 @@ fn breaks(out: &mut String, r: &ScopeReport, width: usize) {
         let line = format!("  {kind:<16} {}: {} {}", clean(workload), clean(name), clean(detail));
         let _ = writeln!(out, "{}", wrap(&line, width, 19));
     }
-    others(out, r.breaks.len());
+    others(out, r.breaks.len().saturating_sub(TOP));
 }
 
 fn differences(out: &mut String, rows: &[WorkloadRow], width: usize) {
