@@ -181,3 +181,87 @@ fn a_baseline_is_the_same_wherever_it_is_made() {
     let text = made.first().expect("one");
     assert!(!text.contains("c17") && !text.contains("dump.json"), "names of resources and files are not in it: {text}");
 }
+
+/// A recording: clusters `c0` … and a listener that changes `updates` times.
+fn stream(clusters: usize, updates: usize) -> String {
+    let line = |t: usize, kind: &str, resources: Vec<Value>| {
+        let url = format!("type.googleapis.com/envoy.config.{kind}");
+        json!({"t": t, "type_url": url, "version_info": t.to_string(), "nonce": t.to_string(), "resources": resources})
+            .to_string()
+            + "\n"
+    };
+    let mut out = line(1, "cluster.v3.Cluster", (0..clusters).map(|i| cluster(&format!("c{i}"))).collect());
+    for i in 0..=updates {
+        let listener = json!({"name": "web", "address": {"socket_address": {"address": "0.0.0.0", "port_value": 80}},
+            "filter_chains": [{"name": format!("chain{i}"), "filter_chain_match": {"server_names": ["a"]}}]});
+        out += &line(2 + i, "listener.v3.Listener", vec![any("envoy.config.listener.v3.Listener", listener)]);
+    }
+    out
+}
+
+#[test]
+fn a_recording_is_gated_by_its_replay() {
+    let bench = Bench::new();
+    bench.put("before.jsonl", stream(20, 1)).put("after.jsonl", stream(60, 9));
+    bench.run(&["check", "before.jsonl", "--update-baseline"]).ends(0, "wrote the baseline meshdump-baseline.json\n");
+    bench.run(&["check", "before.jsonl"]).ends(0, "");
+    let run = bench.run(&["check", "after.jsonl", "-o", "json"]);
+    let report = run.ends(1, "").json();
+    assert_eq!(report["inputs"][0]["path"], "after.jsonl");
+    let peak = gate(&report, "baseline.replay.peak");
+    assert_eq!((&peak["status"], &peak["places"][0]["path"]), (&"fail".into(), &"after.jsonl".into()), "{peak}");
+    let drains = gate(&report, "baseline.replay.drains");
+    assert_eq!((&drains["before"], &drains["value"]), (&1.into(), &9.into()), "{drains}");
+    // the heaviest first
+    let failed: Vec<&Value> =
+        report["gates"].as_array().expect("gates").iter().filter(|g| g["unit"] == "bytes").collect();
+    let over = |g: &Value| g["value"].as_u64().unwrap_or(0).saturating_sub(g["limit"].as_u64().unwrap_or(u64::MAX));
+    assert!(failed.is_sorted_by_key(|g| std::cmp::Reverse(over(g))), "{failed:#?}");
+    // another recording in place of a baseline
+    bench.run(&["check", "before.jsonl", "--baseline", "before.jsonl"]).ends(0, "");
+    assert_eq!(bench.run(&["check", "after.jsonl", "--baseline", "before.jsonl"]).code, 1);
+
+    let budget = |budget: &str, limit: &str| {
+        bench.run(&["check", "after.jsonl", "--baseline", "after.jsonl", "--limit", limit, "--budget", budget]).code
+    };
+    for (text, code) in [
+        ("replay.drains <= 9", 0),
+        ("replay.drains <= 8", 1),
+        ("replay.peak < 1Mi", 1),
+        ("replay.peak < 1Gi", 0),
+        ("replay.limit.pct <= 80%", 0),
+        ("replay.time_to_limit >= 30m", 0),
+        ("replay.draining.generations == 0", 1),
+        ("replay.leaked == 0", 0),
+        ("allocated < 1Gi", 0),
+    ] {
+        assert_eq!(budget(text, "1Gi"), code, "{text}");
+    }
+    assert_eq!(budget("replay.time_to_limit >= 30m", "1Mi"), 1, "it is passed at once");
+    assert_eq!(budget("replay.limit.pct <= 80%", "1Mi"), 1);
+    for format in ["sarif", "junit", "github", "md", "html"] {
+        let run = bench.run(&["check", "after.jsonl", "-o", format]);
+        assert_eq!(run.code, 1, "{format}: {}", run.stderr);
+        assert!(run.stdout.contains("replay.peak"), "{format}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn maps_have_a_baseline() {
+    let maps = |n: u64| {
+        let all = (0..n).map(|i| {
+            json!({"id": i, "type": "hash", "name": format!("m{i}"), "flags": 0, "bytes_key": 4, "bytes_value": 8,
+                "max_entries": 100, "bytes_memlock": 8800})
+        });
+        Value::from_iter(all).to_string()
+    };
+    let bench = Bench::new();
+    bench.put("before.json", maps(10)).put("after.json", maps(12));
+    bench.run(&["check", "before.json", "--update-baseline"]).ends(0, "wrote the baseline meshdump-baseline.json\n");
+    bench.run(&["check", "before.json"]).ends(0, "");
+    let report = bench.run(&["check", "after.json", "-o", "json"]).ends(1, "").json();
+    let gate = gate(&report, "baseline.bpf.memlock");
+    assert_eq!((&gate["before"], &gate["value"]), (&88_000.into(), &105_600.into()), "{gate}");
+    assert_eq!(bench.run(&["check", "after.json", "--baseline", "before.json"]).code, 1);
+    assert_eq!(bench.run(&["check", "after.json", "--tolerance", "25%"]).code, 0);
+}

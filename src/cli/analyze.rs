@@ -41,7 +41,12 @@ pub(super) struct ReadArgs {
 
 impl InputArgs {
     pub(super) fn load(&self, output: &OutputArgs) -> Loaded {
-        self.read.load(&self.inputs, output).1
+        self.with_documents(output).1
+    }
+
+    /// The documents too.
+    pub(super) fn with_documents(&self, output: &OutputArgs) -> (Vec<Document>, Loaded) {
+        self.read.load(&self.inputs, output)
     }
 }
 

@@ -8,10 +8,14 @@ use jiff::civil::Date;
 use super::analyze::{self, InputArgs, exit_code, nothing, say};
 use super::check_config::{self, Config};
 use super::output::{self, Format, OutputArgs};
+use super::replay::Opened;
 use super::{Exit, Failure, replay};
+use crate::evidence::load::Loaded;
+use crate::evidence::recording::is_stream;
 use crate::findings::analysis::Options;
 use crate::findings::check::{Baseline, Budget, Today, check};
-use crate::input;
+use crate::findings::replay::Replay;
+use crate::input::{self, Document};
 use crate::report::{self, clean};
 
 /// Arguments of `check`.
@@ -21,6 +25,8 @@ use crate::report::{self, clean};
   meshdump check config_dump.json                            fails when it grew by more than 5 %, or drains more
   meshdump check new.json --baseline old.json                the same against another dump
   meshdump check bug-report.tar.gz --budget 'allocated <= 384Mi' --budget 'draining.listeners <= 50'
+  meshdump check stream.jsonl.gz --limit 512Mi --budget 'replay.limit.pct <= 80%' --budget 'replay.drains <= 20'
+  meshdump check maps.json --budget 'bpf.memlock <= 200Mi'
   meshdump check dumps/ -o sarif=check.sarif -o junit=check.xml -o github
 
 Budgets, groups, tolerance and suppressions stand in .meshdump.toml, found from the working folder upward.
@@ -76,18 +82,21 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         gates.today = Some(args.today()?);
     }
 
-    let loaded = args.input.load(&args.output);
-    if loaded.proxies.is_empty() && loaded.bpf.is_empty() {
+    let (documents, loaded) = args.input.with_documents(&args.output);
+    let replay = args.replay(documents, &loaded)?;
+    if loaded.proxies.is_empty() && loaded.bpf.is_empty() && replay.is_none() {
         return Err(nothing(&loaded));
     }
-    let exit = exit_code(&loaded, args.input.read.strict);
-    say(&loaded, &args.output);
+    let exit = if replay.is_some() { Exit::Ok } else { exit_code(&loaded, args.input.read.strict) };
+    if replay.is_none() {
+        say(&loaded, &args.output);
+    }
     let analysis = analyze::report(loaded, &args.options());
 
     let named = args.baseline.clone().or_else(|| baseline.map(|b| folder.join(b)));
     let path = named.clone().unwrap_or_else(|| folder.join(BASELINE_NAME));
     let before = if args.update_baseline {
-        let text = report::json::render(&Baseline::of(&analysis));
+        let text = report::json::render(&Baseline::of(&analysis, replay.as_ref()));
         output::save(&path, text.as_bytes())?;
         output::note_line(&format!("wrote the baseline {}", path.display()));
         None
@@ -101,8 +110,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     }
     let shown = |path: &Path| path.display().to_string();
     let before = before.as_ref().map(|b| (shown(&path), b));
-    let value =
-        check(&analysis, &gates, config_path.as_deref().map(shown), before.as_ref().map(|(p, b)| (p.as_str(), *b)));
+    let value = check(
+        &analysis,
+        replay.as_ref(),
+        &gates,
+        config_path.as_deref().map(shown),
+        before.as_ref().map(|(p, b)| (p.as_str(), *b)),
+    );
     args.output.write(|format, width| match format {
         Format::Text => report::check::text(&value, width, args.full),
         Format::Json => report::json::render(&value),
@@ -113,6 +127,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
 impl CheckArgs {
     fn options(&self) -> Options {
         Options { all: true, limit_bytes: self.limit, concurrency: self.concurrency, ..Options::default() }
+    }
+
+    /// The replay, where the evidence is a recording and nothing else.
+    fn replay(&self, documents: Vec<Document>, loaded: &Loaded) -> Result<Option<Replay>, Failure> {
+        if !loaded.proxies.is_empty() || !loaded.bpf.is_empty() || !documents.iter().any(is_stream) {
+            return Ok(None);
+        }
+        Ok(Some(Opened::within(documents, self.limit, self.concurrency)?.replay()))
     }
 
     /// The configuration and where it is.
@@ -156,13 +178,16 @@ impl CheckArgs {
                 Failure::new(Exit::Input, clean(&why))
             });
         }
-        let loaded = self.input.read.load(&[path.to_owned()], &OutputArgs::default()).1;
-        if loaded.proxies.is_empty() {
+        let (documents, loaded) = self.input.read.load(&[path.to_owned()], &OutputArgs::default());
+        let replay = self.replay(documents, &loaded)?;
+        if loaded.proxies.is_empty() && loaded.bpf.is_empty() && replay.is_none() {
             let Failure { exit, message } = nothing(&loaded);
             let hint = "--update-baseline writes a baseline";
             return Err(Failure::new(exit, format!("no baseline: {message}; {hint}")));
         }
-        say(&loaded, &OutputArgs::default());
-        Ok(Baseline::of(&analyze::report(loaded, &self.options())))
+        if replay.is_none() {
+            say(&loaded, &OutputArgs::default());
+        }
+        Ok(Baseline::of(&analyze::report(loaded, &self.options()), replay.as_ref()))
     }
 }

@@ -105,6 +105,18 @@ impl Opened {
         RecordingArgs::default().read(documents, Vec::new(), hash, false)
     }
 
+    /// The same with the memory limit and the worker threads, as far as they are known.
+    ///
+    /// # Errors
+    /// When nothing in them was recorded.
+    pub(super) fn within(
+        documents: Vec<Document>,
+        limit: Option<u64>,
+        concurrency: Option<u32>,
+    ) -> Result<Self, Failure> {
+        RecordingArgs { limit, concurrency, ..RecordingArgs::default() }.read(documents, Vec::new(), true, false)
+    }
+
     /// The report of its replay.
     pub(super) fn replay(&self) -> Replay {
         let Self { loaded, settings, envoy } = self;

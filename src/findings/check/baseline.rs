@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::super::Severity;
 use super::super::analysis::{Analysis, ProxyReport, ResourceRow};
+use super::super::replay::Replay;
+use super::super::{Finding, Severity};
 use super::measure::{Growth, MEASURES, Metric, Of, STATES, Unit};
 
 /// The `kind` of a [`Baseline`].
@@ -23,6 +24,18 @@ pub struct Baseline {
     pub cost_model: String,
     /// By label.
     pub proxies: BTreeMap<String, ProxyBaseline>,
+    /// Numbers of the run as a whole: `bpf`, `replay`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<String, RunBaseline>,
+}
+
+/// The maps of a node, or a recording, in a [`Baseline`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunBaseline {
+    /// Bytes and counts, by name.
+    pub numbers: BTreeMap<String, u64>,
+    /// Findings by code, without those about the evidence.
+    pub findings: BTreeMap<String, u64>,
 }
 
 /// One proxy of a [`Baseline`].
@@ -72,9 +85,7 @@ impl ProxyBaseline {
             let map = if metric.unit() == Unit::Bytes { &mut out.bytes } else { &mut out.counts };
             map.insert(name, value);
         }
-        for f in a.findings.iter().filter(|f| f.proxy == p.label && f.severity != Severity::Note) {
-            *out.findings.entry(f.code.to_owned()).or_default() += 1;
-        }
+        out.findings = by_code(a.findings.iter().filter(|f| f.proxy == p.label));
         for r in &p.resources {
             *out.resources.entry(identity(r)).or_default() += r.bytes;
         }
@@ -82,14 +93,40 @@ impl ProxyBaseline {
     }
 }
 
+/// Findings by code, without those about the evidence.
+pub(super) fn by_code<'a>(findings: impl Iterator<Item = &'a Finding>) -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
+    for f in findings.filter(|f| f.severity != Severity::Note) {
+        *out.entry(f.code.to_owned()).or_default() += 1;
+    }
+    out
+}
+
+/// The model that estimated the bytes.
+pub(super) fn cost_model<'a>(a: &'a Analysis, replay: Option<&'a Replay>) -> &'a str {
+    replay.map_or(&a.tool.cost_model, |r| &r.tool.cost_model)
+}
+
 impl Baseline {
-    /// The baseline of an analysis that lists every resource.
-    pub fn of(a: &Analysis) -> Self {
+    /// The baseline of an analysis that lists every resource, or of a recording's replay.
+    pub fn of(a: &Analysis, replay: Option<&Replay>) -> Self {
+        let mut runs: BTreeMap<String, RunBaseline> = BTreeMap::new();
+        for (name, metric, _) in counted() {
+            let Some(value) = metric.of_run(a, replay) else { continue };
+            let run = name.split('.').next().unwrap_or("").to_owned();
+            runs.entry(run).or_default().numbers.insert(name, value as u64);
+        }
+        for (run, out) in &mut runs {
+            let maps = a.bpf.iter().filter(|_| run == "bpf").flat_map(|b| &b.findings);
+            let stream = replay.iter().filter(|_| run == "replay").flat_map(|r| &r.findings);
+            out.findings = by_code(maps.chain(stream));
+        }
         Self {
             api_version: "meshdump/v1".to_owned(),
             kind: KIND.to_owned(),
-            cost_model: a.tool.cost_model.clone(),
+            cost_model: cost_model(a, replay).to_owned(),
             proxies: a.proxies.iter().map(|p| (p.label.clone(), ProxyBaseline::of(a, p))).collect(),
+            runs,
         }
     }
 

@@ -173,6 +173,7 @@ fn limit_of(text: &str, unit: Unit) -> Result<(Option<Function>, Limit), String>
         Unit::Bytes => "<= 384Mi",
         Unit::Count => "<= 50",
         Unit::Percent => "<= 80%",
+        Unit::Seconds => ">= 30m",
     };
     let expected = || format!("`{text}` is no limit; write it as `{example}`");
     let at = text.find(['<', '>', '=', '!']).ok_or_else(expected)?;
@@ -190,10 +191,22 @@ fn limit_of(text: &str, unit: Unit) -> Result<(Option<Function>, Limit), String>
         (Unit::Percent, stripped) => {
             stripped.unwrap_or(number).trim().parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(expected)?
         }
+        (Unit::Seconds, None) => seconds(number).ok_or_else(expected)?,
         (_, Some(_)) => return Err(format!("`{text}` is a share, but this is not; write it as `{example}`")),
         (_, None) => size::parse(number).map_err(|e| format!("`{text}`: {e}"))? as f64,
     };
     Ok((function, Limit { operator, number }))
+}
+
+/// `90s`, `30m`, `2h`, or plain seconds.
+fn seconds(text: &str) -> Option<f64> {
+    let (number, factor) = match text.chars().last()? {
+        's' => (&text[..text.len() - 1], 1.0),
+        'm' => (&text[..text.len() - 1], 60.0),
+        'h' => (&text[..text.len() - 1], 3600.0),
+        _ => (text, 1.0),
+    };
+    number.trim().parse().ok().map(|n: f64| n * factor).filter(|n| n.is_finite() && *n >= 0.0)
 }
 
 #[cfg(test)]
@@ -213,6 +226,7 @@ mod tests {
             ("draining.listeners", "max <= 50", ("draining.listeners.max", Function::Max, "<=", 50.0)),
             ("clusters.active", ">= 1", ("clusters.active", Function::Each, ">=", 1.0)),
             ("limit.pct", "<= 80%", ("limit.pct", Function::Each, "<=", 80.0)),
+            ("replay.time_to_limit", ">= 30m", ("replay.time_to_limit", Function::Each, ">=", 1800.0)),
             ("findings.MD302", "== 0", ("findings.MD302", Function::Each, "==", 0.0)),
             ("namespace.shop.sum", "< 10Mi", ("namespace.shop.sum", Function::Sum, "<", 10_485_760.0)),
         ] {

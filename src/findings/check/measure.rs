@@ -3,6 +3,7 @@
 use super::super::Finding;
 use super::super::analysis::{Analysis, ProxyReport, States};
 use super::super::bpf::BpfReport;
+use super::super::replay::{Replay, RowReport, RunReport};
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
@@ -14,6 +15,8 @@ pub enum Unit {
     Count,
     /// Hundredths.
     Percent,
+    /// Seconds.
+    Seconds,
 }
 
 /// How a number is compared with a baseline.
@@ -36,6 +39,8 @@ pub(super) enum Of {
     Share(fn(&ProxyReport) -> Option<f64>),
     /// The node's maps'.
     Node(fn(&BpfReport) -> u64),
+    /// A recording's, by its replay; none without a limit where it takes one.
+    Replay(fn(&RunReport) -> Option<f64>),
     /// Numbers of a kind of resource by state.
     States(fn(&ProxyReport) -> &States),
 }
@@ -59,6 +64,15 @@ const fn measure(name: &'static str, unit: Unit, growth: Growth, of: Of, kinds: 
 
 const fn finding(name: &'static str, unit: Unit, growth: Growth, of: Of, code: &'static str) -> Measure {
     Measure { name, unit, of, growth, kinds: &["listener"], code }
+}
+
+const fn replayed(name: &'static str, unit: Unit, growth: Growth, of: fn(&RunReport) -> Option<f64>) -> Measure {
+    measure(name, unit, growth, Of::Replay(of), &[])
+}
+
+/// The highest of all rows.
+fn highest(r: &RunReport, of: fn(&RowReport) -> u64) -> f64 {
+    r.timeline.iter().map(of).max().unwrap_or(0) as f64
 }
 
 /// All numbers with a fixed name.
@@ -157,10 +171,36 @@ pub(super) const MEASURES: &[Measure] = &[
         "MD203",
     ),
     finding("draining.bytes", Unit::Bytes, Growth::Ignored, Of::Proxy(|p| Some(p.draining.bytes)), "MD201"),
-    measure("bpf.maps", Unit::Count, Growth::Ignored, Of::Node(|b| b.totals.maps), &[]),
-    measure("bpf.memlock", Unit::Bytes, Growth::Ignored, Of::Node(|b| b.totals.memlock), &[]),
-    measure("bpf.real", Unit::Bytes, Growth::Ignored, Of::Node(|b| b.totals.real), &[]),
-    measure("bpf.charged", Unit::Bytes, Growth::Ignored, Of::Node(|b| b.totals.charged), &[]),
+    replayed("replay.peak", Unit::Bytes, Growth::Tolerated, |r| Some(r.peak.allocated.bytes as f64)),
+    replayed("replay.peak_resident", Unit::Bytes, Growth::Ignored, |r| Some(highest(r, |row| row.resident))),
+    replayed("replay.limit.pct", Unit::Percent, Growth::Ignored, |r| {
+        let limit = r.envoy.limit.filter(|l| *l > 0)?;
+        Some(highest(r, |row| row.resident) * 100.0 / limit as f64)
+    }),
+    // infinite when it is never passed
+    replayed("replay.time_to_limit", Unit::Seconds, Growth::Ignored, |r| {
+        r.envoy.limit?;
+        let first = r.timeline.first().map_or(0.0, |row| row.t);
+        Some(r.over_limit_t.map_or(f64::INFINITY, |t| t - first))
+    }),
+    replayed("replay.end", Unit::Bytes, Growth::Tolerated, |r| Some(r.end.allocated as f64)),
+    replayed("replay.settled", Unit::Bytes, Growth::Tolerated, |r| Some(r.end.settled.allocated as f64)),
+    replayed("replay.leaked", Unit::Bytes, Growth::None, |r| Some(r.end.leaked.bytes as f64)),
+    replayed("replay.drains", Unit::Count, Growth::None, |r| Some(r.drains_total as f64)),
+    replayed("replay.draining.bytes", Unit::Bytes, Growth::Tolerated, |r| Some(highest(r, |row| row.draining_bytes))),
+    replayed("replay.draining.listeners", Unit::Count, Growth::None, |r| {
+        Some(highest(r, |row| row.listeners_draining.into()))
+    }),
+    replayed("replay.draining.filter_chains", Unit::Count, Growth::None, |r| {
+        Some(highest(r, |row| row.filter_chains_draining.into()))
+    }),
+    replayed("replay.draining.generations", Unit::Count, Growth::None, |r| {
+        Some(highest(r, |row| row.groups_draining.into()))
+    }),
+    measure("bpf.maps", Unit::Count, Growth::Tolerated, Of::Node(|b| b.totals.maps), &[]),
+    measure("bpf.memlock", Unit::Bytes, Growth::Tolerated, Of::Node(|b| b.totals.memlock), &[]),
+    measure("bpf.real", Unit::Bytes, Growth::Tolerated, Of::Node(|b| b.totals.real), &[]),
+    measure("bpf.charged", Unit::Bytes, Growth::Tolerated, Of::Node(|b| b.totals.charged), &[]),
 ];
 
 fn of_limit(p: &ProxyReport) -> Option<f64> {
@@ -233,7 +273,7 @@ impl Metric {
 
     /// It is a number of the run, not of each proxy.
     pub(super) fn of_the_run(&self) -> bool {
-        matches!(self, Self::Findings(_) | Self::Fixed(Measure { of: Of::Node(_), .. }, _))
+        matches!(self, Self::Findings(_) | Self::Fixed(Measure { of: Of::Node(_) | Of::Replay(_), .. }, _))
     }
 
     /// The proxy's number; none when the evidence does not have it.
@@ -243,7 +283,7 @@ impl Metric {
                 Of::Proxy(f) => f(p)? as f64,
                 Of::Share(f) => f(p)?,
                 Of::States(f) => in_state(f(p), state) as f64,
-                Of::Node(_) => return None,
+                Of::Node(_) | Of::Replay(_) => return None,
             },
             Self::Kind(kind) => p.by_kind.iter().filter(|k| k.kind == *kind).map(|k| k.bytes).sum::<u64>() as f64,
             Self::Namespace(name) => {
@@ -257,10 +297,11 @@ impl Metric {
         })
     }
 
-    /// The node's number.
-    pub(super) fn of_node(&self, a: &Analysis) -> Option<f64> {
+    /// The number of the node or of the recording.
+    pub(super) fn of_run(&self, a: &Analysis, replay: Option<&Replay>) -> Option<f64> {
         match self {
             Self::Fixed(Measure { of: Of::Node(f), .. }, _) => a.bpf.as_ref().map(|b| f(b) as f64),
+            Self::Fixed(Measure { of: Of::Replay(f), .. }, _) => replay?.runs.first().and_then(f),
             _ => None,
         }
     }
@@ -301,7 +342,8 @@ pub fn is_known(name: &str) -> bool {
     Metric::named(name).is_some()
 }
 
-/// All findings of a run, those of the maps too.
-pub(super) fn findings(a: &Analysis) -> impl Iterator<Item = &Finding> {
-    a.findings.iter().chain(a.bpf.iter().flat_map(|b| &b.findings))
+/// All findings of a run, those of the maps and of the recording too.
+pub(super) fn findings<'a>(a: &'a Analysis, replay: Option<&'a Replay>) -> impl Iterator<Item = &'a Finding> {
+    let maps = a.bpf.iter().flat_map(|b| &b.findings);
+    a.findings.iter().chain(maps).chain(replay.into_iter().flat_map(|r| &r.findings))
 }

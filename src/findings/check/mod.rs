@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use super::Finding;
 use super::analysis::{Analysis, Input, ProblemReport, ProxyReport, ResourceRow, Tool};
+use super::replay::Replay;
 use crate::model::size::size;
-pub use baseline::{Baseline, ProxyBaseline};
-use baseline::{counted, identity, states_of};
+pub use baseline::{Baseline, ProxyBaseline, RunBaseline};
+use baseline::{cost_model, counted, identity, states_of};
 pub use budget::{Budget, BudgetError};
 use budget::{Function, Limit};
 use measure::{Growth, Measure, Metric};
@@ -139,6 +140,21 @@ pub struct Gate {
     pub places_omitted: u64,
 }
 
+impl Gate {
+    /// Bytes over the limit, and how many times over; nothing for what keeps it.
+    fn excess(&self) -> (f64, f64) {
+        match (self.value, self.limit) {
+            (Some(Number(value)), Some(Number(limit)))
+                if !matches!(self.status, Status::Pass | Status::Skipped) && value.is_finite() =>
+            {
+                let bytes = if self.unit == Unit::Bytes { (value - limit).abs() } else { 0.0 };
+                (bytes, (value - limit).abs() / limit.abs().max(1.0))
+            }
+            _ => (0.0, 0.0),
+        }
+    }
+}
+
 /// A place in an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Place {
@@ -232,6 +248,8 @@ fn shown(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Bytes if value >= 0.0 => size(value as u64),
         Unit::Percent => format!("{value:.1}%"),
+        Unit::Seconds if value.is_infinite() => "never".to_owned(),
+        Unit::Seconds => format!("{value:.0}s"),
         _ if value.fract() == 0.0 => format!("{value:.0}"),
         _ => format!("{value:.2}"),
     }
@@ -239,14 +257,22 @@ fn shown(value: f64, unit: Unit) -> String {
 
 struct Run<'a> {
     a: &'a Analysis,
+    replay: Option<&'a Replay>,
     gates: &'a Gates,
     hits: Vec<u64>,
     out: Vec<Gate>,
 }
 
-/// Checks an analysis that lists every resource. `before` is the baseline with its name, when there is one.
-pub fn check(a: &Analysis, gates: &Gates, config: Option<String>, before: Option<(&str, &Baseline)>) -> Check {
-    let mut run = Run { a, gates, hits: vec![0; gates.suppressions.len()], out: Vec::new() };
+/// Checks an analysis that lists every resource, and the replay where the evidence is a recording. `before` is the
+/// baseline with its name, when there is one.
+pub fn check(
+    a: &Analysis,
+    replay: Option<&Replay>,
+    gates: &Gates,
+    config: Option<String>,
+    before: Option<(&str, &Baseline)>,
+) -> Check {
+    let mut run = Run { a, replay, gates, hits: vec![0; gates.suppressions.len()], out: Vec::new() };
     for b in &gates.budgets {
         run.budget(b);
     }
@@ -254,7 +280,11 @@ pub fn check(a: &Analysis, gates: &Gates, config: Option<String>, before: Option
         run.baseline(before);
     }
     let Run { hits, mut out, .. } = run;
-    out.sort_by(|a, b| (a.status, &a.rule, &a.proxy).cmp(&(b.status, &b.rule, &b.proxy)));
+    // within what they said the heaviest first: by bytes over the limit, then by how many times over
+    out.sort_by(|a, b| {
+        let by_weight = || b.excess().partial_cmp(&a.excess()).unwrap_or(std::cmp::Ordering::Equal);
+        a.status.cmp(&b.status).then_with(by_weight).then_with(|| (&a.rule, &a.proxy).cmp(&(&b.rule, &b.proxy)))
+    });
     let n = |status: Status| out.iter().filter(|g| g.status == status).count() as u64;
     let totals = Totals {
         failed: n(Status::Fail),
@@ -274,8 +304,8 @@ pub fn check(a: &Analysis, gates: &Gates, config: Option<String>, before: Option
     Check {
         api_version: "meshdump/v1",
         kind: "check",
-        tool: a.tool.clone(),
-        inputs: a.inputs.clone(),
+        tool: Tool { cost_model: cost_model(a, replay).to_owned(), ..a.tool.clone() },
+        inputs: replay.map_or(&a.inputs, |r| &r.inputs).clone(),
         ok: totals.failed == 0,
         totals,
         config,
@@ -283,7 +313,7 @@ pub fn check(a: &Analysis, gates: &Gates, config: Option<String>, before: Option
         today: gates.today.clone(),
         suppressions: suppressions.collect(),
         gates: out,
-        problems: a.problems.clone(),
+        problems: replay.map_or(&a.problems, |r| &r.problems).clone(),
     }
 }
 
@@ -352,9 +382,7 @@ impl<'a> Run<'a> {
             return self.against_budget(b, "", Some(found.len() as f64), evidence_of(&found));
         }
         if b.metric.of_the_run() {
-            let value = b.metric.of_node(a);
-            let place = a.inputs.iter().find(|i| i.kind.starts_with("bpf")).map(|i| whole(&i.path, "BPF maps"));
-            return self.against_budget(b, "", value, (place.into_iter().collect(), 0));
+            return self.against_budget(b, "", b.metric.of_run(a, self.replay), self.run_place(&b.name));
         }
         let chosen: Vec<&ProxyReport> = a.proxies.iter().filter(|p| self.in_group(b, p)).collect();
         if chosen.is_empty() {
@@ -392,7 +420,7 @@ impl<'a> Run<'a> {
     fn counted_findings(&mut self, word: &str, group: &str) -> Vec<&'a Finding> {
         let a = self.a;
         let mut out = Vec::new();
-        for f in measure::findings(a) {
+        for f in measure::findings(a, self.replay) {
             let p = self.proxy(&f.proxy);
             let wanted = (word.is_empty() || f.code == word || f.severity.as_str() == word)
                 && (group.is_empty() || p.is_some_and(|p| means(group, p)));
@@ -448,11 +476,12 @@ impl<'a> Run<'a> {
 
     fn baseline(&mut self, before: &Baseline) {
         let a = self.a;
-        let same_model = before.cost_model == a.tool.cost_model;
+        let model = cost_model(a, self.replay);
+        let same_model = before.cost_model == model;
         if !same_model {
             let message = format!(
                 "bytes are not compared: they were estimated by cost model {}, now by {}; --update-baseline renews it",
-                before.cost_model, a.tool.cost_model
+                before.cost_model, model
             );
             self.missing("baseline.bytes".to_owned(), "", Unit::Bytes, message);
         }
@@ -471,6 +500,69 @@ impl<'a> Run<'a> {
         for gone in before.proxies.keys().filter(|l| !partners.contains(&Some(l.as_str()))) {
             self.missing("baseline".to_owned(), gone, Unit::Count, "in the baseline, but not in the input".to_owned());
         }
+        let now = Baseline::of(a, self.replay);
+        for (run, is) in &now.runs {
+            match before.runs.get(run) {
+                Some(was) => self.against_run(run, is, was, same_model),
+                None => {
+                    let message = format!("{run}: not in the baseline; --update-baseline adds it");
+                    self.missing(format!("baseline.{run}"), "", Unit::Count, message);
+                }
+            }
+        }
+        for gone in before.runs.keys().filter(|run| !now.runs.contains_key(*run)) {
+            let message = format!("{gone}: in the baseline, but not in the input");
+            self.missing(format!("baseline.{gone}"), "", Unit::Count, message);
+        }
+    }
+
+    /// The maps of a node or a recording against their baseline.
+    fn against_run(&mut self, run: &str, is: &RunBaseline, was: &RunBaseline, same_model: bool) {
+        for (name, metric, growth) in counted() {
+            let (Some(was), Some(is)) = (was.numbers.get(&name), is.numbers.get(&name)) else { continue };
+            if metric.unit() == Unit::Bytes && !same_model {
+                continue;
+            }
+            let tolerance = self.tolerance(&name, growth);
+            let gate = compared("", &name, metric.unit(), (*was, *is), tolerance, || self.run_place(&name));
+            self.add(gate);
+        }
+        for (code, is) in &is.findings {
+            if self.suppression(code, None).is_some() {
+                continue;
+            }
+            let mine: Vec<&Finding> =
+                measure::findings(self.a, self.replay).filter(|f| f.proxy.is_empty() && f.code == code).collect();
+            let was = was.findings.get(code).copied().unwrap_or(0);
+            self.new_finding("", &format!("findings.{run}.{code}"), &mine, (was, *is));
+        }
+    }
+
+    fn new_finding(&mut self, label: &str, name: &str, mine: &[&Finding], numbers: (u64, u64)) {
+        let mut gate = compared(label, name, Unit::Count, numbers, 0.0, || evidence_of(mine));
+        if let (Status::Fail, Some(f)) = (gate.status, mine.first()) {
+            gate.message = format!("new finding {}: {}", f.code, f.title);
+        }
+        self.add(gate);
+    }
+
+    /// How far a number may exceed its baseline, in hundredths.
+    fn tolerance(&self, name: &str, growth: Growth) -> f64 {
+        let usual = if growth == Growth::None { 0.0 } else { self.gates.tolerance };
+        self.gates.tolerances.get(name).copied().unwrap_or(usual)
+    }
+
+    /// Where a number of the run shows: the maps as a whole, or the recording with the push that did it.
+    fn run_place(&self, name: &str) -> (Vec<Place>, u64) {
+        let place = match self.replay.filter(|_| name.starts_with("replay.")) {
+            Some(r) => {
+                let cause = r.runs.first().map_or("", |run| &run.peak.cause);
+                let text = if cause.is_empty() { "the recording" } else { cause };
+                r.inputs.first().map(|i| Place { line: None, offset: None, ..whole(&i.path, text) })
+            }
+            None => self.a.inputs.iter().find(|i| i.kind.starts_with("bpf")).map(|i| whole(&i.path, "BPF maps")),
+        };
+        (place.into_iter().collect(), 0)
     }
 
     fn against(&mut self, p: &ProxyReport, old: &ProxyBaseline, same_model: bool) {
@@ -483,12 +575,9 @@ impl<'a> Run<'a> {
             }
             match (was.get(&name), is.get(&name)) {
                 (Some(was), Some(is)) => {
-                    let tolerance = match growth {
-                        Growth::None => self.gates.tolerances.get(&name).copied().unwrap_or(0.0),
-                        _ => self.gates.tolerances.get(&name).copied().unwrap_or(self.gates.tolerance),
-                    };
+                    let tolerance = self.tolerance(&name, growth);
                     let grown = || self.grown(p, &name, &metric, &now, old, same_model);
-                    let gate = compared(p, &name, metric.unit(), (*was, *is), tolerance, grown);
+                    let gate = compared(&p.label, &name, metric.unit(), (*was, *is), tolerance, grown);
                     self.add(gate);
                 }
                 (Some(_), None) => {
@@ -504,13 +593,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             let was = old.findings.get(code).copied().unwrap_or(0);
-            let title = mine.first().map(|f| f.title.clone()).unwrap_or_default();
-            let mut gate =
-                compared(p, &format!("findings.{code}"), Unit::Count, (was, *is), 0.0, || evidence_of(&mine));
-            if gate.status == Status::Fail {
-                gate.message = format!("new finding {code}: {title}");
-            }
-            self.add(gate);
+            self.new_finding(&p.label, &format!("findings.{code}"), &mine, (was, *is));
         }
     }
 
@@ -626,7 +709,7 @@ fn evidence_of(findings: &[&Finding]) -> (Vec<Place>, u64) {
 
 /// A number against its baseline. `places` says where it grew.
 fn compared(
-    p: &ProxyReport,
+    label: &str,
     name: &str,
     unit: Unit,
     (was, is): (u64, u64),
@@ -650,7 +733,7 @@ fn compared(
     Gate {
         status: if over { Status::Fail } else { Status::Pass },
         rule: format!("baseline.{name}"),
-        proxy: p.label.clone(),
+        proxy: label.to_owned(),
         value: Some(Number(is as f64)),
         before: Some(Number(was as f64)),
         operator: "<=",
