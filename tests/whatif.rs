@@ -1,7 +1,9 @@
 //! `meshdump whatif`, end to end.
 
 mod common;
+mod envoy_play;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use common::Bench;
@@ -310,6 +312,145 @@ fn the_four_fixes() {
     }
     assert!(peak("merge-chains") < peak("contour-0.5") / 2);
     assert!(peak("contour-0.5:draining=1") < peak("contour-0.13 + reorder"));
+}
+
+/// A push: when, and the change whose state it has.
+type Sent = (i64, usize);
+
+/// What the listener with the certificates consists of after each change that reaches the batching, by time in microseconds.
+fn states(watch: &str) -> Vec<(i64, BTreeSet<String>)> {
+    let mut secrets: BTreeSet<String> = BTreeSet::new();
+    let mut ingresses: BTreeMap<String, String> = BTreeMap::new();
+    let mut out = Vec::new();
+    for line in watch.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let object = &event["e"]["object"];
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        match object["kind"].as_str().unwrap() {
+            "Ingress" if event["e"]["type"] == "DELETED" => drop(ingresses.remove(&name)),
+            "Ingress" => {
+                let secret = object["spec"]["tls"][0]["secretName"].as_str().unwrap();
+                ingresses.insert(name, secret.to_owned());
+            }
+            "Secret" if object["metadata"]["namespace"] == "default" => drop(secrets.insert(name)),
+            // endpoints do not touch listeners; another secret and a Service make Contour rebuild all the same
+            "Endpoints" => continue,
+            _ => {}
+        }
+        let there = ingresses.iter().filter(|(_, s)| secrets.contains(*s)).map(|(n, _)| n.clone());
+        out.push(((event["t"].as_f64().unwrap() * 1e6).round() as i64, there.collect()));
+    }
+    out
+}
+
+/// Contour's holdoff: at once after 500 ms of rest, else 100 ms after the last change.
+fn holdoff(each: &[Sent]) -> Vec<Sent> {
+    let (mut out, mut last, mut timer): (Vec<Sent>, Option<i64>, Option<Sent>) = (Vec::new(), None, None);
+    for (t, state) in each {
+        if let Some(due) = timer.take_if(|due| due.0 <= *t) {
+            out.push(due);
+            last = Some(due.0);
+        }
+        let rested = last.is_none_or(|l| t - l > 500_000);
+        timer = Some((if rested { *t } else { t + 100_000 }, *state));
+    }
+    out.extend(timer);
+    out
+}
+
+/// One response at a time, answered after `latency`; on the answer the newest state goes out, or each in its turn.
+fn answered(offers: &[Sent], latency: i64, in_turn: bool) -> Vec<Sent> {
+    let (mut out, mut waiting): (Vec<Sent>, Vec<usize>) = (Vec::new(), Vec::new());
+    let mut free = i64::MIN;
+    for (t, state) in offers.iter().copied().chain([(i64::MAX, usize::MAX)]) {
+        while free <= t && !waiting.is_empty() {
+            out.push((free, waiting.remove(0)));
+            free += latency;
+        }
+        if !in_turn {
+            waiting.clear();
+        }
+        if free <= t {
+            out.push((t, state));
+            free = t.saturating_add(latency);
+        } else {
+            waiting.push(state);
+        }
+    }
+    out.pop();
+    out
+}
+
+/// Nothing that replaces a listener is sent while another generation of it drains.
+fn one_draining(each: &[Sent], states: &[(i64, BTreeSet<String>)], drain: i64) -> Vec<Sent> {
+    let (mut out, mut waiting): (Vec<Sent>, Option<usize>) = (Vec::new(), None);
+    let (nothing, mut free) = (BTreeSet::new(), i64::MIN);
+    let held = |out: &[Sent]| out.last().map_or(&nothing, |(_, state)| &states[*state].1).clone();
+    for (t, state) in each.iter().copied().chain([(i64::MAX, usize::MAX)]) {
+        if let Some(state) = waiting.take_if(|_| free <= t) {
+            out.push((free, state));
+            free += drain;
+        }
+        let Some((_, next)) = states.get(state) else { break };
+        let before = held(&out);
+        let replaces = !before.is_empty() && before != *next;
+        waiting = None;
+        if !replaces {
+            out.push((t, state));
+        } else if free <= t {
+            out.push((t, state));
+            free = t + drain;
+        } else {
+            waiting = Some(state);
+        }
+    }
+    out
+}
+
+/// LDS pushes, drains and the most that drain at a time, worked out from the list of events alone, for the fixes of
+/// contour#499 on listeners in order; contour#1635 among them.
+#[test]
+fn pushes_and_drains_follow_from_the_events() {
+    const DRAIN: i64 = 30_000_000;
+    const ANSWER: i64 = 300_000;
+    let bench = Bench::new();
+    let args =
+        ["generate", "contour", "--ingresses", "150", "--block", "50", "--tls", "--delete", "--recording", "never"];
+    assert_eq!(bench.run(&[&args[..], &["--out", "made"]].concat()).code, 0);
+    let states = states(&envoy_play::text(&bench.path("made/watch.jsonl.gz")));
+    let each: Vec<Sent> = states.iter().map(|s| s.0).zip(0..).collect();
+    let expected = [
+        ("reorder", each.clone()),
+        ("reorder + contour-0.5:gate=ack-in-turn", answered(&each, ANSWER, true)),
+        ("reorder + contour-0.5:gate=ack", answered(&each, ANSWER, false)),
+        ("reorder + contour-0.6", holdoff(&each)),
+        ("reorder + contour-0.13", answered(&holdoff(&each), ANSWER, false)),
+        ("reorder + contour-0.5:draining=1", one_draining(&each, &states, DRAIN)),
+    ];
+    let mut all = vec!["whatif", "made/watch.jsonl.gz", "--preset", "contour-0.5", "-o", "json"];
+    all.extend(["--envoy-version", "1.10", "--answer", "300ms", "--drain-time", "30s"]);
+    expected.iter().for_each(|(scenario, _)| all.extend(["--scenario", scenario]));
+    let run = bench.run(&all);
+    assert_eq!((run.code, &*run.stderr), (0, ""));
+    let report = run.json();
+    let mut counts = BTreeSet::new();
+    for (run, (scenario, sent)) in report["runs"].as_array().unwrap().iter().skip(1).zip(&expected) {
+        let lds = run["pushes"].as_array().unwrap().iter().filter(|p| p["xds"] == "LDS");
+        let lds: Vec<i64> = lds.map(|p| (p["t"].as_f64().unwrap() * 1e6).round() as i64).collect();
+        assert_eq!(lds, sent.iter().map(|s| s.0).collect::<Vec<_>>(), "{scenario}");
+        let held = |at: usize| &states[sent[at].1].1;
+        let drains: Vec<i64> = (1..sent.len())
+            .filter(|at| !held(at - 1).is_empty() && held(at - 1) != held(*at))
+            .map(|at| sent[at].0)
+            .collect();
+        assert_eq!(run["drains"], drains.len(), "{scenario}");
+        let most = drains.iter().map(|t| drains.iter().filter(|d| **d <= *t && *t < **d + DRAIN).count()).max();
+        let shown = run["timeline"].as_array().unwrap().iter().map(|r| r["listeners_draining"].as_u64().unwrap());
+        assert_eq!(shown.max(), most.map(|n| n as u64), "{scenario}");
+        counts.insert((lds.len(), most));
+    }
+    // in turn, every one of the pushes is there, only later; the others all differ
+    assert!(counts.len() >= expected.len() - 1, "{counts:?}");
 }
 
 /// One of istiod's lines: pushed at this millisecond, with the first and the last change of the batch.

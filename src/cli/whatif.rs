@@ -168,6 +168,12 @@ fn over_watch(args: &WhatIfArgs, document: &Document, scenarios: &[Scenario]) ->
         watch.changes.len(),
         args.preset.name
     )];
+    notes.extend((watch.repeated > 0).then(|| {
+        format!(
+            "{} events repeat what was known, as a watch does that is started again: they count for nothing",
+            watch.repeated
+        )
+    }));
     notes.extend(watch.times_assumed.then(|| "lines without t follow the line before by one second".to_owned()));
     let inputs = vec![Input {
         path: document.label().to_owned(),

@@ -1,6 +1,8 @@
 //! A Kubernetes watch as changes in time: lines of `{"t": seconds, "e": {"type", "object"}}`, or of
 //! `kubectl --output-watch-events` itself, which has no times.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,6 +18,9 @@ pub struct Watch {
     pub changes: Vec<Change>,
     /// Some lines had no time and follow the line before by one second.
     pub times_assumed: bool,
+    /// Events left out as they show what was known: a watch that is started again lists everything once more, under the
+    /// same `resourceVersion`.
+    pub repeated: usize,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +59,8 @@ struct Body<'a> {
 struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
+    #[serde(rename = "resourceVersion")]
+    resource_version: Option<String>,
     annotations: Option<std::collections::BTreeMap<String, String>>,
 }
 
@@ -130,6 +137,7 @@ pub fn looks_like(head: &[u8]) -> bool {
 pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
     let mut watch = Watch::default();
     let mut problems = Vec::new();
+    let mut known = HashMap::new();
     let mut t = -1_000_000;
     let mut at = 0_u64;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
@@ -138,8 +146,22 @@ pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match change(line, &mut t, &mut watch.times_assumed) {
-            Ok(change) => watch.changes.extend(change),
+        match event(line, &mut t, &mut watch.times_assumed) {
+            Ok(Said::Change(change, version)) => {
+                let key = (std::mem::discriminant(&change.object), key(&change.object).to_owned());
+                let before = if change.gone { known.remove(&key) } else { known.insert(key, version.clone()) };
+                if !change.gone && version.is_some() && before == Some(version) {
+                    watch.repeated += 1;
+                } else {
+                    watch.changes.push(change);
+                }
+            }
+            Ok(Said::Nothing) => {}
+            Ok(Said::Broken(why)) => problems.push(
+                Problem::new(label, Loss::Part, format!("the watch broke off here: {why}"))
+                    .at(here)
+                    .hint("what changed before it was started again is missing, and what was deleted then stays"),
+            ),
             Err(why) => problems.push(
                 Problem::new(label, Loss::Part, format!("a line that is no event of a watch: {why}"))
                     .at(here)
@@ -151,35 +173,72 @@ pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
     (watch, problems)
 }
 
-fn change(line: &[u8], t: &mut i64, assumed: &mut bool) -> Result<Option<Change>, serde_json::Error> {
+/// What a line of a watch says.
+enum Said {
+    /// A change, with the object's `resourceVersion`.
+    Change(Change, Option<String>),
+    /// `BOOKMARK`: how far the server is.
+    Nothing,
+    /// `ERROR`, with the server's message.
+    Broken(String),
+}
+
+fn event(line: &[u8], t: &mut i64, assumed: &mut bool) -> Result<Said, serde_json::Error> {
+    use serde::de::Error as _;
     let line: Line<'_> = serde_json::from_slice(line)?;
     let (kind, object) = match (line.e, line.kind, line.object) {
         (Some(e), ..) => (e.kind, e.object),
         (None, Some(kind), Some(object)) => (kind, object),
-        _ => return Err(serde::de::Error::missing_field("object")),
+        _ => return Err(serde_json::Error::missing_field("object")),
     };
     *t = match line.t {
-        Some(seconds) => (seconds * 1e6).round() as i64,
+        // a million years: sums of such times are still in range
+        Some(seconds) if seconds.abs() < 3e12 => (seconds * 1e6).round() as i64,
+        Some(seconds) => return Err(serde_json::Error::custom(format!("{seconds} is no time in seconds"))),
         None => {
             *assumed = true;
             *t + 1_000_000
         }
     };
-    if !matches!(kind, "ADDED" | "MODIFIED" | "DELETED") {
-        return Ok(None);
+    match kind {
+        "ADDED" | "MODIFIED" | "DELETED" => {
+            let (object, version) = object_of(object)?;
+            Ok(Said::Change(Change { t: Us(*t), object, gone: kind == "DELETED" }, version))
+        }
+        "BOOKMARK" => Ok(Said::Nothing),
+        "ERROR" => {
+            let status: Status = serde_json::from_str(object.get()).unwrap_or_default();
+            Ok(Said::Broken(status.message.or(status.reason).unwrap_or_else(|| "no reason given".to_owned())))
+        }
+        other => Err(serde_json::Error::unknown_variant(other, &["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"])),
     }
-    Ok(Some(Change { t: Us(*t), object: object_of(object)?, gone: kind == "DELETED" }))
 }
 
-fn object_of(object: &RawValue) -> Result<Object, serde_json::Error> {
+/// `v1.Status`, the object of an `ERROR`.
+#[derive(Deserialize, Default)]
+struct Status {
+    message: Option<String>,
+    reason: Option<String>,
+}
+
+fn key(object: &Object) -> &str {
+    match object {
+        Object::Ingress(key, _) | Object::Secret(key, _) | Object::Service(key) | Object::Endpoints(key, _) => key,
+        Object::Other => "",
+    }
+}
+
+/// The object, with its `resourceVersion` where it is one that matters.
+fn object_of(object: &RawValue) -> Result<(Object, Option<String>), serde_json::Error> {
     let body: Body<'_> = serde_json::from_str(object.get())?;
+    let version = body.metadata.resource_version;
     let namespace = body.metadata.namespace.unwrap_or_else(|| "default".to_owned());
     let key = format!("{namespace}/{}", body.metadata.name.unwrap_or_default());
-    Ok(match body.kind {
+    let object = match body.kind {
         "Ingress" => {
             let spec: Spec = match body.spec {
                 Some(spec) => serde_json::from_str(spec.get())?,
-                None => return Ok(Object::Ingress(key, Vec::new())),
+                None => return Ok((Object::Ingress(key, Vec::new()), version)),
             };
             let secret_of = |host: &str| {
                 let tls = spec.tls.iter().find(|t| t.hosts.iter().any(|h| h == host))?;
@@ -203,8 +262,9 @@ fn object_of(object: &RawValue) -> Result<Object, serde_json::Error> {
             let count: usize = body.subsets.iter().map(|s| s.addresses.len()).sum();
             Object::Endpoints(key, u32::try_from(count).unwrap_or(u32::MAX))
         }
-        _ => Object::Other,
-    })
+        _ => return Ok((Object::Other, None)),
+    };
+    Ok((object, version))
 }
 
 fn backend(path: &Path, namespace: &str) -> Backend {
@@ -260,5 +320,34 @@ mod tests {
             watch.changes[2],
             Change { t: Us(9_000_000), object: Object::Service("default/b".into()), gone: true }
         );
+    }
+
+    #[test]
+    fn a_watch_that_broke_off_and_was_started_again() {
+        let service = |t: u32, kind: &str, version: u32| {
+            format!(
+                r#"{{"t":{t},"e":{{"type":"{kind}","object":{{"kind":"Service","metadata":{{"name":"b","resourceVersion":"{version}"}}}}}}}}"#
+            )
+        };
+        let error = r#"{"t":3,"e":{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version: 7 (9)","reason":"Expired","code":410}}}"#;
+        let lines = [
+            service(1, "ADDED", 7),
+            service(2, "MODIFIED", 8),
+            error.to_owned(),
+            // listed again as it was, then changed, deleted, and made anew
+            service(4, "ADDED", 8),
+            service(5, "MODIFIED", 9),
+            service(6, "DELETED", 9),
+            service(7, "ADDED", 9),
+            service(8, "PATCHED", 10),
+            service(9, "ADDED", 11).replace(":9,", ":1e300,"),
+        ];
+        let (watch, problems) = read("w", lines.join("\n").as_bytes());
+        let times: Vec<i64> = watch.changes.iter().map(|c| c.t.0 / 1_000_000).collect();
+        assert_eq!((times, watch.repeated), (vec![1, 2, 5, 6, 7], 1));
+        let said: Vec<&str> = problems.iter().map(|p| &*p.what).collect();
+        assert_eq!(said[0], "the watch broke off here: too old resource version: 7 (9)");
+        assert!(said[1].contains("unknown variant `PATCHED`") && said[2].contains("no time in seconds"), "{said:?}");
+        assert_eq!(said.len(), 3);
     }
 }

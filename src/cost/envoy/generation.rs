@@ -536,11 +536,17 @@ impl<'p> Ledger<'p> {
 
     /// An object comes.
     pub fn add(&mut self, piece: &Piece) {
-        self.own += piece.own;
-        self.outside += piece.outside;
-        self.contexts.iter_mut().zip(piece.contexts).for_each(|(all, n)| *all += i64::from(n));
-        self.subscribed_to_secrets |= !piece.secrets.is_empty();
-        for id in &piece.shared {
+        self.add_times(piece, 1);
+    }
+
+    /// An object comes `n` times.
+    pub fn add_times(&mut self, piece: &Piece, n: u32) {
+        let times = i64::from(n);
+        self.own += piece.own * times;
+        self.outside += piece.outside * times;
+        self.contexts.iter_mut().zip(piece.contexts).for_each(|(all, one)| *all += i64::from(one) * times);
+        self.subscribed_to_secrets |= n > 0 && !piece.secrets.is_empty();
+        for id in piece.shared.iter().filter(|_| n > 0) {
             let uses = &mut self.uses[id.0 as usize];
             if *uses == 0 {
                 let shared = &self.pricer.shared[id.0 as usize];
@@ -549,23 +555,29 @@ impl<'p> Ledger<'p> {
                 // one use that nobody ends
                 *uses += u32::from(shared.for_good);
             }
-            *uses += 1;
+            *uses += n;
         }
         for used in &piece.secrets {
             let (uses, amounts) = &mut self.secrets[used.secret.0 as usize];
-            uses[usize::from(used.ca)] += 1;
-            self.own += amounts[usize::from(used.ca)];
+            uses[usize::from(used.ca)] += times;
+            self.own += amounts[usize::from(used.ca)] * times;
         }
     }
 
     /// An object goes that was added before.
     pub fn remove(&mut self, piece: &Piece) {
-        self.own -= piece.own;
-        self.outside -= piece.outside;
-        self.contexts.iter_mut().zip(piece.contexts).for_each(|(all, n)| *all -= i64::from(n));
-        for id in &piece.shared {
+        self.remove_times(piece, 1);
+    }
+
+    /// An object goes that was added at least `n` times before.
+    pub fn remove_times(&mut self, piece: &Piece, n: u32) {
+        let times = i64::from(n);
+        self.own -= piece.own * times;
+        self.outside -= piece.outside * times;
+        self.contexts.iter_mut().zip(piece.contexts).for_each(|(all, one)| *all -= i64::from(one) * times);
+        for id in piece.shared.iter().filter(|_| n > 0) {
             let uses = &mut self.uses[id.0 as usize];
-            *uses -= 1;
+            *uses -= n;
             if *uses == 0 {
                 let shared = &self.pricer.shared[id.0 as usize];
                 self.own -= shared.amount;
@@ -574,8 +586,8 @@ impl<'p> Ledger<'p> {
         }
         for used in &piece.secrets {
             let (uses, amounts) = &mut self.secrets[used.secret.0 as usize];
-            uses[usize::from(used.ca)] -= 1;
-            self.own -= amounts[usize::from(used.ca)];
+            uses[usize::from(used.ca)] -= times;
+            self.own -= amounts[usize::from(used.ca)] * times;
         }
     }
 

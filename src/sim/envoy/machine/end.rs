@@ -221,9 +221,7 @@ impl<'p> Machine<'p> {
                     ledger.set_secret(*id, None, Some(secret));
                     continue;
                 }
-                for _ in 0..self.copies(table, users.max(1)) {
-                    ledger.add(self.table_piece(body));
-                }
+                ledger.add_times(self.table_piece(body), self.copies(table, users.max(1)));
             }
         }
         ledger.total().bytes()

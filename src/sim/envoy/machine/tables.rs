@@ -7,9 +7,9 @@ use crate::cost::envoy::generation::Piece;
 use crate::model::stream::XdsType;
 
 impl<'p> Machine<'p> {
-    pub(super) fn copies(&self, table: Table, refs: u32) -> i64 {
+    pub(super) fn copies(&self, table: Table, refs: u32) -> u32 {
         // before 1.13 every HTTP connection manager compiled its own copy of the table
-        if table == Table::Routes && self.rules.routes_per_manager() { i64::from(refs) } else { 1 }
+        if table == Table::Routes && self.rules.routes_per_manager() { refs } else { 1 }
     }
 
     /// One more user; true when it has to wait, and was noted to be told.
@@ -133,11 +133,10 @@ impl<'p> Machine<'p> {
                 }
             }
             _ => {
-                for _ in 0..self.copies(table, refs) {
-                    self.ledger.add(self.table_piece(body));
-                    if let Some(old) = old {
-                        self.ledger.remove(self.table_piece(old));
-                    }
+                let copies = self.copies(table, refs);
+                self.ledger.add_times(self.table_piece(body), copies);
+                if let Some(old) = old {
+                    self.ledger.remove_times(self.table_piece(old), copies);
                 }
             }
         }
