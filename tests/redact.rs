@@ -256,6 +256,38 @@ fn a_redacted_recording_replays_the_same() {
     }
 }
 
+/// Objects of a cluster find each other by labels and names: what each workload sees, and what a scope would save, stays.
+#[test]
+fn a_redacted_cluster_is_scoped_the_same() {
+    /// Every number of a report, by its place.
+    fn numbers(value: &Value, at: &str, out: &mut Vec<(String, String)>) {
+        match value {
+            Value::Number(n) => out.push((at.to_owned(), n.to_string())),
+            Value::Array(list) => list.iter().for_each(|v| numbers(v, at, out)),
+            Value::Object(map) => map.iter().for_each(|(k, v)| numbers(v, &format!("{at}.{k}"), out)),
+            _ => {}
+        }
+    }
+    let bench = Bench::new();
+    for case in [&["istio", "--services", "30"][..], &["knative", "--revisions", "6"], &["bookinfo", "--sidecars"]] {
+        bench.run(&[&["generate"], case, &["--out", case[0]]].concat()).ends(0, "");
+        let (from, to) = (format!("{}/kubernetes.json", case[0]), format!("{}.json", case[0]));
+        let report = bench.run(&["redact", &from, "--out", &to, "-o", "json"]).ends(0, "").json();
+        assert_eq!(report["identical"], true, "{report}");
+        let figures = |path: &str| {
+            let run = bench.run(&["whatif", "scope", path, "--scope", "own-namespace", "-o", "json"]).json();
+            let mut out = Vec::new();
+            for part in ["workloads", "bill", "growth", "knative"] {
+                numbers(&run[part], part, &mut out);
+            }
+            assert!(out.len() > 20, "{run}");
+            out.sort();
+            out
+        };
+        assert_eq!(figures(&from), figures(&to), "{case:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_redacted_is_refused() {
     let bench = Bench::new();
