@@ -3,8 +3,6 @@
 //! Envoy names a stat `cluster.NAME.SUFFIX`; the suffixes an object of a kind has are measured (a *family*, a list in
 //! the calibration table). A stat matcher decides by full name (`source/common/stats/stats_matcher_impl.cc`).
 
-use std::borrow::Cow;
-
 use super::term::Term;
 use crate::model::envoy::StatsConfig;
 
@@ -24,8 +22,8 @@ pub enum Kind {
 /// The suffixes of a family, in the table's order; `{}` stands for the part of the name that varies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family {
-    /// Kind and name pattern of each stat.
-    stats: Vec<(Kind, String)>,
+    /// Kind of each stat, and its name around the part that varies.
+    stats: Vec<(Kind, Box<[Box<str>]>)>,
     /// The term its stats are priced by.
     pub(super) group: Term,
     /// What a matcher that keeps all leaves of it; `tokens` for a name of one part.
@@ -39,7 +37,8 @@ impl Family {
         for (kind, _) in &stats {
             all.count(*kind, 1);
         }
-        Self { stats, group, all }
+        let around = |p: String| p.split("{}").map(Box::from).collect();
+        Self { stats: stats.into_iter().map(|(kind, p)| (kind, around(p))).collect(), group, all }
     }
 }
 
@@ -153,13 +152,14 @@ impl Matcher {
             return Kept { tokens: family.all.tokens * parts, ..family.all };
         }
         let mut kept = Kept::default();
-        let cheap = family.stats.first().is_some_and(|(_, p)| self.refuses_cheaply(&full(p, name)));
+        let mut text = String::with_capacity(name.len() + 64);
+        let cheap = family.stats.first().is_some_and(|(_, around)| self.refuses_cheaply(full(&mut text, around, name)));
         if cheap {
             return kept;
         }
-        for (kind, pattern) in &family.stats {
-            let name = full(pattern, name);
-            let matched = self.patterns.iter().any(|p| p.matches(&name));
+        for (kind, around) in &family.stats {
+            let full = full(&mut text, around, name);
+            let matched = self.patterns.iter().any(|p| p.matches(full));
             if matched == self.inclusive {
                 kept.count(*kind, parts);
             } else {
@@ -170,8 +170,16 @@ impl Matcher {
     }
 }
 
-fn full<'a>(pattern: &'a str, name: &str) -> Cow<'a, str> {
-    if pattern.contains("{}") { pattern.replace("{}", name).into() } else { pattern.into() }
+/// The full name of a stat, in `text`.
+fn full<'a>(text: &'a mut String, around: &[Box<str>], name: &str) -> &'a str {
+    text.clear();
+    for (i, part) in around.iter().enumerate() {
+        if i > 0 {
+            text.push_str(name);
+        }
+        text.push_str(part);
+    }
+    text
 }
 
 #[cfg(test)]
