@@ -36,28 +36,47 @@ fn reordered(value: &Value, sets: &[&str]) -> Value {
     }
 }
 
-fn camel(value: &Value) -> Value {
+fn camel_key(key: &str) -> String {
+    let mut out = String::new();
+    let mut up = false;
+    for c in key.chars() {
+        if c == '_' && !key.starts_with('_') {
+            up = true;
+        } else {
+            out.extend(if up { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] });
+            up = false;
+        }
+    }
+    out
+}
+
+/// Each key in the other spelling, but for the keys below `theirs`.
+fn camel(value: &Value, theirs: &[&str]) -> Value {
     match value {
         Value::Object(map) => map
             .iter()
-            .map(|(k, v)| {
-                let mut key = String::new();
-                let mut up = false;
-                for c in k.chars() {
-                    if c == '_' && !k.starts_with('_') {
-                        up = true;
-                    } else {
-                        key.extend(if up { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] });
-                        up = false;
-                    }
-                }
-                (key, camel(v))
+            .map(|(k, v)| match theirs.contains(&k.as_str()) || k.contains('.') && !theirs.is_empty() {
+                true => (k.clone(), v.clone()),
+                false => (camel_key(k), camel(v, theirs)),
             })
             .collect(),
-        Value::Array(list) => list.iter().map(camel).collect(),
+        Value::Array(list) => list.iter().map(|v| camel(v, theirs)).collect(),
         other => other.clone(),
     }
 }
+
+/// What stands below is the user's: its keys are names.
+const THEIRS: [&str; 9] = [
+    "metadata",
+    "filter_metadata",
+    "typed_per_filter_config",
+    "per_filter_config",
+    "typed_extension_protocol_options",
+    "value",
+    "config",
+    "annotations",
+    "labels",
+];
 
 fn diff(a: &Value, b: &Value) -> Value {
     let bench = Bench::new();
@@ -110,7 +129,7 @@ fn the_same_in_other_clothes() {
         for (what, other) in [
             ("itself", dump.clone()),
             ("its copy in another order", reordered(&dump, &SECTIONS)),
-            ("its camelCase copy", camel(&dump)),
+            ("its camelCase copy", camel(&dump, &[])),
         ] {
             let out = diff(&dump, &other);
             assert_eq!(named(&out), Vec::<String>::new(), "{name} and {what}");
@@ -261,7 +280,7 @@ fn two_recordings() {
         .map(|v| {
             // the envelope stays: only resources are Envoy's to write either way
             let mut v = v.clone();
-            v["resources"] = camel(&reordered(&v["resources"], &[]));
+            v["resources"] = camel(&reordered(&v["resources"], &[]), &[]);
             v["version_info"] = "other".into();
             v
         })
@@ -316,4 +335,36 @@ fn a_page_and_markdown_name_what_differs() {
     }
     let same = bench.run(&["diff", "a.json", "a.json", "-o", "md"]).stdout;
     assert!(same.starts_with("**meshdump diff**: no difference"), "{same}");
+}
+
+/// Every file of the corpus against itself, and each that is one JSON document of configuration against its copies with
+/// the order turned around and in the other spelling.
+#[test]
+fn the_corpus_in_other_clothes() {
+    let copies = std::sync::atomic::AtomicUsize::new(0);
+    let checked = common::corpus(|path| {
+        let bench = Bench::new();
+        let file = path.to_string_lossy();
+        let equal = |other: &str| {
+            let run = bench.run(&["diff", &file, other, "--exit-code", "--full"]);
+            // 3: there is nothing to compare
+            (![0, 3].contains(&run.code)).then(|| format!("{other}: {}\n{}{}", run.code, run.stdout, run.stderr))
+        };
+        let itself = equal(&file);
+        let document = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let Some(document) = document.filter(|_| itself.is_none()) else { return itself };
+        let kinds = bench.run(&["ls", &file, "-o", "json"]);
+        if kinds.code != 0 || kinds.json()["inputs"][0]["kind"] != "config_dump" {
+            return None;
+        }
+        copies.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        bench.put("reordered.json", reordered(&document, &SECTIONS[1..7]).to_string());
+        bench.put("camel.json", camel(&document, &THEIRS).to_string());
+        equal("reordered.json").or_else(|| equal("camel.json"))
+    });
+    if let Some((files, wrong)) = checked {
+        let copies = copies.into_inner();
+        assert!(files > 100 && copies > 60, "{copies} of {files} have copies");
+        assert!(wrong.is_empty(), "{} of {files}:\n{}", wrong.len(), wrong.join("\n"));
+    }
 }

@@ -233,3 +233,40 @@ pub(crate) fn hostile_dump() -> String {
     ])
     .to_string()
 }
+
+/// Runs `check` on the files of the corpus on all cores and gives what it complains about, with how many files there were;
+/// `None` and a line on stderr without a corpus. A third of them, always the same, unless `MESHDUMP_CORPUS_ALL` is set:
+/// a debug build takes minutes for all.
+#[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
+pub(crate) fn corpus(check: impl Fn(&std::path::Path) -> Option<String> + Sync) -> Option<(usize, Vec<String>)> {
+    let Some(corpus) = std::env::var_os("MESHDUMP_CORPUS") else {
+        eprintln!("skipped: MESHDUMP_CORPUS does not name the folder of the corpus");
+        return None;
+    };
+    let (mut folders, mut files) = (vec![PathBuf::from(corpus)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    if std::env::var_os("MESHDUMP_CORPUS_ALL").is_none() {
+        files = files.into_iter().step_by(3).collect();
+    }
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let wrong = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(path) = files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    if let Some(what) = check(path) {
+                        wrong.lock().expect("no test panicked").push(format!("{}: {what}", path.display()));
+                    }
+                }
+            });
+        }
+    });
+    let mut wrong = wrong.into_inner().expect("no test panicked");
+    wrong.sort();
+    Some((files.len(), wrong))
+}
