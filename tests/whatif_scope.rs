@@ -410,6 +410,27 @@ fn every_code_has_a_snapshot() {
     }
 }
 
+/// What is wrong with the Sidecars that are tried is said with their file and line, in the report or before it.
+#[test]
+fn a_sidecar_that_is_tried_is_looked_at_too() {
+    let bench = Bench::new();
+    bench.put("mesh.json", list(mesh()));
+    let head =
+        "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata:\n  name: default\n  namespace: shop\nspec:\n";
+    bench.put(
+        "try.yaml",
+        format!("{head}  egress:\n  - hosts:\n    - ./*\n    - cart\n  outboundTrafficPolicy: none\n"),
+    );
+    let run = bench.run(&["whatif", "scope", "mesh.json", "--sidecar", "try.yaml", "-o", "json"]);
+    assert_eq!(run.code, 0);
+    assert!(run.stderr.contains("spec.outboundTrafficPolicy expected an object, found a string"), "{}", run.stderr);
+    let report = run.json();
+    let found = report["findings"].as_array().unwrap().iter().find(|f| f["code"] == "MD326").unwrap();
+    let said = &found["evidence"][0];
+    assert_eq!((&said["path"], &said["line"]), (&json!("try.yaml"), &json!(1)));
+    assert!(said["text"].as_str().unwrap().contains("egress host `cart` is not of the form"), "{said}");
+}
+
 /// Workloads of one namespace that hold the same are one line; what cannot grow is said.
 #[test]
 fn workloads_that_hold_the_same_are_one_line() {

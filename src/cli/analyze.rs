@@ -224,7 +224,8 @@ fn unused(input: &Recognised) -> Option<Problem> {
     Some(Problem::new(&*input.label, Loss::Nothing, format!("not used (recognised as {}): {note}", input.kind)))
 }
 
-fn line(p: &Problem) -> String {
+/// A problem in one line.
+pub(super) fn line(p: &Problem) -> String {
     report::text::problem_line(&crate::findings::analysis::problem_report(p))
 }
 

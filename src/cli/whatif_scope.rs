@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::analyze::{InputArgs, exit_code, inputs, nothing, say, version};
+use super::analyze::{InputArgs, exit_code, inputs, line as problem_line, nothing, say, version};
 use super::output::{self, Format, OutputArgs};
 use super::{Exit, Failure};
 use crate::cost::Estimate;
@@ -132,6 +132,9 @@ fn sidecars(path: &PathBuf) -> Result<Rule, Failure> {
         let message = format!("{}: no Sidecar of networking.istio.io in it{why}", report::clean(&label));
         return Err(Failure::new(Exit::Input, message));
     }
+    for p in found.problems.iter().chain(&loaded.problems) {
+        output::warning_line(&problem_line(p));
+    }
     Ok(Rule::Sidecars(all))
 }
 
@@ -152,6 +155,7 @@ pub(super) fn run(args: &ScopeArgs) -> Result<Exit, Failure> {
     say(&loaded, &args.output);
     let options = Options {
         rule,
+        sidecar_file: args.sidecar.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
         export_to: args.export_to.clone(),
         filter_gateways: args.filter_gateway_clusters,
         limit_bytes: args.limit,

@@ -71,6 +71,8 @@ pub struct ExportTo {
 pub struct Options {
     /// The scope to try.
     pub rule: Rule,
+    /// The file of the Sidecars to try; empty without one.
+    pub sidecar_file: String,
     /// Changes of `exportTo`.
     pub export_to: Vec<ExportTo>,
     /// `PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`.
@@ -287,7 +289,8 @@ pub fn report(evidence: Evidence<'_>, options: &Options) -> ScopeReport {
         notes,
         problems: evidence.problems.iter().map(problem_report).collect(),
     };
-    let doubts = mesh.map(|m| doubts::doubts(m, &report.inputs)).unwrap_or_default();
+    let tried = if let Rule::Sidecars(all) = &options.rule { all.as_slice() } else { &[] };
+    let doubts = mesh.map(|m| doubts::doubts(m, &report.inputs, tried, &options.sidecar_file)).unwrap_or_default();
     report.findings = findings::findings(&report, doubts);
     report
 }

@@ -103,13 +103,15 @@ fn workloads(out: &mut String, r: &ScopeReport, width: usize) {
     align_right(&mut t, if changed { &[1, 2, 3, 4, 5, 6, 7, 8] } else { &[1, 2, 3, 4, 5, 6, 7] });
     let arrow = |a: u64, b: u64| if a == b { a.to_string() } else { format!("{a} → {b}") };
     let bytes = |a: u64, b: u64| if a == b { size(a) } else { format!("{} → {}", size(a), size(b)) };
+    // what the other columns take, mostly
+    let others_wide = if changed { 84 } else { 96 };
     let mut shown = 0;
     for same in r.workloads.chunk_by(alike).take(TOP) {
         let w = &same[0];
         shown += same.len();
         let name = if w.namespace.is_empty() { w.name.to_string() } else { format!("{}/{}", w.namespace, w.name) };
         let more = if same.len() > 1 { format!(" +{}", same.len() - 1) } else { String::new() };
-        let name = format!("{}{more}", fit(&name, width.saturating_sub(96 + more.len()).max(22)));
+        let name = format!("{}{more}", fit(&name, width.saturating_sub(others_wide + more.len()).max(22)));
         let (x, y) = (&w.before, &w.after);
         let mut row = vec![
             name,

@@ -19,9 +19,9 @@ struct Doubts<'a> {
     out: Vec<Evidence>,
 }
 
-/// What is doubtful in an export, in the order of kinds and names, each with its place. Nothing when objects were lost while
-/// reading: what is missing then may have been there.
-pub(super) fn doubts(mesh: &Mesh<'_>, inputs: &[Input]) -> Vec<Evidence> {
+/// What is doubtful in an export and in the Sidecars that are `tried` (and the file they come from), in the order of kinds
+/// and names, each with its place. Nothing when objects were lost while reading: what is missing then may have been there.
+pub(super) fn doubts(mesh: &Mesh<'_>, inputs: &[Input], tried: &[Sidecar], file: &str) -> Vec<Evidence> {
     let k = mesh.cluster;
     if k.incomplete || k.services.is_empty() {
         return Vec::new();
@@ -37,6 +37,9 @@ pub(super) fn doubts(mesh: &Mesh<'_>, inputs: &[Input]) -> Vec<Evidence> {
     d.services(k);
     d.sidecars(k);
     d.routes(k);
+    let before = d.out.len();
+    tried.iter().for_each(|s| d.egress(s));
+    d.out[before..].iter_mut().for_each(|e| file.clone_into(&mut e.path));
     d.out
 }
 
@@ -93,15 +96,7 @@ impl Doubts<'_> {
             if s.selector.is_none() {
                 defaults.entry(&s.meta.namespace).or_default().push(s);
             }
-            for entry in s.egress.iter().flat_map(|e| &e.hosts) {
-                if let Some(why) = malformed(entry) {
-                    self.say("Sidecar", &s.meta, format!("egress host `{entry}` {why}; it selects nothing"));
-                } else if !entry.ends_with("/*")
-                    && !self.mesh.services.iter().any(|x| imports(entry, &s.meta.namespace, &x.namespace, &x.host))
-                {
-                    self.say("Sidecar", &s.meta, format!("egress host `{entry}` matches no service of the export"));
-                }
-            }
+            self.egress(s);
         }
         for several in defaults.into_values().filter(|d| d.len() > 1) {
             let Some(taken) = self.mesh.sidecar_of(&several[0].meta.namespace, &Vec::new()) else { continue };
@@ -109,6 +104,18 @@ impl Doubts<'_> {
                 let what =
                     format!("is a second one without workloadSelector; Istio takes the oldest, {}", taken.meta.name);
                 self.say("Sidecar", &s.meta, what);
+            }
+        }
+    }
+
+    fn egress(&mut self, s: &Sidecar) {
+        for entry in s.egress.iter().flat_map(|e| &e.hosts) {
+            if let Some(why) = malformed(entry) {
+                self.say("Sidecar", &s.meta, format!("egress host `{entry}` {why}; it selects nothing"));
+            } else if !entry.ends_with("/*")
+                && !self.mesh.services.iter().any(|x| imports(entry, &s.meta.namespace, &x.namespace, &x.host))
+            {
+                self.say("Sidecar", &s.meta, format!("egress host `{entry}` matches no service of the export"));
             }
         }
     }
