@@ -217,6 +217,16 @@ fn wrong_usage() {
         assert!(run.stderr.contains(why), "{args:?}: {}", run.stderr);
     }
     assert_eq!(bench.run(&["whatif", "nowhere.jsonl", "--policy", "istio"]).code, 3);
+    let line = |kind: &str, object: &str| format!("{{\"t\":1,\"e\":{{\"type\":\"{kind}\",\"object\":{object}}}}}\n");
+    for (watch, why) in [
+        (line("BOOKMARK", r#"{"kind":"Ingress","metadata":{}}"#), "no object was added"),
+        (line("ERROR", r#"{"kind":"Status","message":"too old"}"#), "the watch broke off here: too old"),
+    ] {
+        bench.put("watch.jsonl", watch);
+        let run = bench.run(&["whatif", "watch.jsonl", "--policy", "contour-0.6"]);
+        assert_eq!((run.code, &*run.stdout), (3, ""), "{}", run.stderr);
+        assert!(run.stderr.contains("a watch without a change") && run.stderr.contains(why), "{}", run.stderr);
+    }
 }
 
 /// What a push did, without what depends on its bytes.

@@ -22,9 +22,10 @@ const DRAIN_S: u64 = 6;
 const LATE_S: f64 = 0.9;
 
 /// What each run is called, how `generate` makes it, and how `whatif` does. All have their certificates by SDS.
-const RUNS: [(&str, [&str; 2], &str); 5] = [
+const RUNS: [(&str, [&str; 2], &str); 6] = [
     ("as it was", ["contour-0.5", "contour-0.12"], "sds"),
     ("sorted", ["contour-0.5", "contour-0.13"], "sds + reorder"),
+    ("respects answers", ["contour-0.5:gate=ack-in-turn", "contour-0.12"], "sds + contour-0.5:gate=ack-in-turn"),
     ("waits for the next request", ["contour-0.5:gate=ack", "contour-0.12"], "sds + contour-0.5:gate=ack"),
     ("batched", ["contour-0.6", "contour-0.12"], "sds + contour-0.6"),
     ("all together", ["contour-0.13", "contour-0.13"], "sds + reorder + contour-0.13"),
@@ -57,8 +58,10 @@ fn the_fixes_of_contour_on_a_live_envoy() {
     let mut wrong = Vec::new();
     let mut behind = 0.0_f64;
     for (name, [preset, shape], _) in RUNS {
-        let args = ["generate", "contour", "--ingresses", &ingresses, "--block", "100", "--tls", "--out", "made"];
-        assert_eq!(bench.run(&[&args[..], &["--preset", preset, "--shape", shape]].concat()).code, 0);
+        let args = ["generate", "contour", "--ingresses", &ingresses, "--block", "100", "--tls", "--delete"];
+        let args =
+            [&args[..], &["--recording", "always", "--preset", preset, "--shape", shape, "--out", "made"]].concat();
+        assert_eq!(bench.run(&args).code, 0);
         let stream = Stream { name: name.to_owned(), delta: false, drain_s: DRAIN_S, seconds: seconds(&bench) };
         let played = || {
             let observed = feed(&binary, &stream);

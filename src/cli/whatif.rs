@@ -159,6 +159,12 @@ fn over_watch(args: &WhatIfArgs, document: &Document, scenarios: &[Scenario]) ->
     let (bytes, whole) = document.open().map_err(unreadable)?.read_all();
     let (watch, mut problems) = watch::read(document.label(), &bytes);
     problems.extend(whole.err().map(|e| document.problem(&e)));
+    if watch.changes.is_empty() {
+        let why = problems
+            .first()
+            .map_or("no object was added, modified or deleted in it".to_owned(), |p| p.what.to_string());
+        return Err(Failure::new(Exit::Input, format!("{}: a watch without a change: {why}", document.label())));
+    }
     let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
     let watched = Watched { watch: &watch, args: &args.recording, preset: &args.preset, answer: args.answer, detail };
     let done = watched.runs(scenarios)?;

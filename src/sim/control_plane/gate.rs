@@ -379,6 +379,20 @@ mod tests {
     }
 
     #[test]
+    fn envoy_gateway_and_consul_send_what_differs() {
+        // answered after 100 ms: the state of 20 ms is skipped, that of 300 ms is what Envoy has
+        let changes = [(0, Listener, 1), (20, Listener, 2), (30, Listener, 3), (300, Listener, 3), (400, Listener, 4)];
+        assert_eq!(
+            run("envoy-gateway", 100, &changes, |_| {}),
+            [(0, Listener, 1), (100, Listener, 3), (400, Listener, 5)]
+        );
+        // windows [0, 200), [500, 700) with nothing new in it, [900, 1100); no answer is waited for
+        let changes =
+            [(0, Listener, 1), (150, Listener, 2), (199, Listener, 1), (500, Listener, 1), (900, Listener, 2)];
+        assert_eq!(run("consul", 10_000, &changes, |_| {}), [(200, Listener, 3), (1100, Listener, 5)]);
+    }
+
+    #[test]
     fn kuma_backs_off_after_a_rejection() {
         // sent at 1000, rejected at 1010: nothing before 6010, though ticks went by
         let changes = [(0, Listener, 1), (1500, Listener, 2), (3500, Listener, 3)];

@@ -395,6 +395,10 @@ mod tests {
                 assert_eq!(Policy { name: String::new(), ..a }, Policy { name: String::new(), ..b }, "{name}");
             }
         }
+        // versions between which only the shape of the listeners changed
+        for (a, b) in [("contour-0.12", "contour-0.6"), ("contour", "contour-0.13")] {
+            assert_eq!(Policy { name: b.to_owned(), ..a.parse().unwrap() }, b.parse().unwrap());
+        }
         let p: Policy = "debounce:quiet=1s,max=500ms".parse().unwrap();
         assert_eq!(p.window, Window::Debounce { quiet: Us(S), max: Us(S) });
         let p: Policy =
