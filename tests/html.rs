@@ -6,7 +6,7 @@ mod common;
 use std::io::Write as _;
 use std::process::Command;
 
-use common::{Bench, bootstrap, cluster, cluster_entry, configs, dump, hostile_dump, section};
+use common::{Bench, bootstrap, cluster, cluster_entry, configs, dump, hostile, hostile_dump, section};
 use serde_json::json;
 
 /// The page of `analyze`.
@@ -191,7 +191,8 @@ fn chromium() -> Option<&'static str> {
 /// The page as the browser has it after loading, and what the browser complained about.
 fn in_browser(bench: &Bench, browser: &str, page: &str) -> (String, String) {
     let out = Command::new(browser)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", "--dump-dom"])
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        .args(["--enable-logging=stderr", "--v=0", "--dump-dom"])
         .arg(format!("--user-data-dir={}", bench.path("profile").display()))
         .arg(format!("file://{}", bench.path(page).display()))
         .output()
@@ -200,20 +201,77 @@ fn in_browser(bench: &Bench, browser: &str, page: &str) -> (String, String) {
     (String::from_utf8_lossy(&out.stdout).into_owned(), said)
 }
 
+/// A recording whose listeners and clusters are named like that and change again and again.
+fn hostile_recording() -> String {
+    let line = |t: usize, kind: &str, resources: Vec<serde_json::Value>| {
+        let version = &hostile()[t % hostile().len()];
+        let url = format!("type.googleapis.com/envoy.config.{kind}");
+        json!({"t": t, "type_url": url, "version_info": version, "nonce": t.to_string(), "resources": resources})
+            .to_string()
+            + "\n"
+    };
+    let mut out = line(1, "cluster.v3.Cluster", hostile().iter().map(|n| cluster(n)).collect());
+    for t in 2..6 {
+        let listener = |n: &String| {
+            let socket = json!({"socket_address": {"address": "0.0.0.0", "port_value": 80}});
+            let chain = json!({"name": format!("{n}{t}"), "filter_chain_match": {"server_names": [n]}});
+            common::any(
+                "envoy.config.listener.v3.Listener",
+                json!({"name": n, "address": socket, "filter_chains": [chain]}),
+            )
+        };
+        out += &line(t, "listener.v3.Listener", hostile().iter().map(listener).collect());
+    }
+    out
+}
+
+/// Each verb's page of evidence full of such names, with its script and without.
 #[test]
 fn in_a_real_browser() {
     let Some(browser) = chromium() else {
         let _ = writeln!(std::io::stderr(), "skipped: no chromium on the path");
         return;
     };
+    let maps = hostile().into_iter().enumerate().map(|(i, n)| {
+        json!({"id": i, "type": "hash", "name": n, "flags": 0, "bytes_key": 4, "bytes_value": 8, "max_entries": 100,
+            "bytes_memlock": 8800, "pids": [{"pid": 1, "comm": n}]})
+    });
     let bench = Bench::new();
-    bench.put("dump.json", hostile_dump());
-    page(&bench, &["dump.json"]);
-    let (dom, said) = in_browser(&bench, browser, "page.html");
-    for complaint in ["Content Security Policy", "CONSOLE", "Uncaught"] {
-        assert!(!said.contains(complaint), "{said}");
+    bench
+        .put("dump.json", hostile_dump())
+        .put("small.json", dump())
+        .put("stream.jsonl", hostile_recording())
+        .put("maps.json", serde_json::Value::from_iter(maps).to_string());
+    let pages: [(&str, &[&str]); 8] = [
+        ("analyze", &["analyze", "dump.json"]),
+        ("diff", &["diff", "small.json", "dump.json", "--full"]),
+        ("check", &["check", "dump.json", "--budget", "allocated < 1", "--budget", "clusters == 0"]),
+        ("check-stream", &["check", "stream.jsonl", "--budget", "replay.peak < 1", "--budget", "findings == 0"]),
+        ("replay", &["replay", "stream.jsonl", "--limit", "1Mi"]),
+        ("whatif", &["whatif", "stream.jsonl", "--policy", "fixed-window:window=5s"]),
+        ("bpf", &["bpf", "maps.json"]),
+        ("simulate", &["bpf", "simulate", "stream.jsonl", "--policy", "kmesh-0.5"]),
+    ];
+    for (name, args) in pages {
+        let page = format!("{name}.html");
+        let run = bench.run(&[args, &["-o", &format!("html={page}")]].concat());
+        assert!([0, 1].contains(&run.code), "{name}: {}", run.stderr);
+        let (dom, said) = in_browser(&bench, browser, &page);
+        for complaint in ["Content Security Policy", "CONSOLE", "Uncaught"] {
+            assert!(!said.contains(complaint), "{name}: {said}");
+        }
+        assert!(!dom.contains("<title>owned"), "{name}: a name ran as a script");
+        assert_eq!(dom.matches("<script").count(), 1, "{name}: a name became a script element");
+        assert!(name != "analyze" || dom.contains("<button type=\"button\">Resource</button>"), "its own script ran");
+        // the same without its script: what is there before anything runs
+        let written = std::fs::read_to_string(bench.path(&page)).expect("a page");
+        let script = written.rfind("<script>").expect("a script")..written.rfind("</script>").expect("its end");
+        let bare = [&written[..script.start], &written[script.end + "</script>".len()..]].concat();
+        bench.put("bare.html", &bare);
+        let (still, _) = in_browser(&bench, browser, "bare.html");
+        assert!(!still.contains("<title>owned") && !still.contains("<script"), "{name}");
+        let rows = |text: &str| text.matches("<tr").count();
+        assert_eq!(rows(&still), rows(&written), "{name}: all rows are there");
+        assert!(!still.contains("<button type=\"button\">Resource</button>"), "no script ran");
     }
-    assert!(!dom.contains("<title>owned"), "a name ran as a script");
-    assert_eq!(dom.matches("<script").count(), 1, "a name became a script element");
-    assert!(dom.contains("<button type=\"button\">Resource</button>"), "the page's own script ran");
 }

@@ -311,3 +311,35 @@ fn a_converted_recording_replays_the_same() {
         assert_eq!(figures(input), figures("converted.jsonl"), "{input}");
     }
 }
+
+/// No verb shows what a tap, a binary log or a log holds, in any format.
+#[test]
+fn no_verb_shows_what_recordings_hold() {
+    let mut p = Planter::default();
+    let tap = tap(&mut p);
+    let entries = grpc_log(&mut p);
+    let entries: Vec<&[u8]> = entries.iter().map(Vec::as_slice).collect();
+    let log = format!(
+        "[2026-11-20 22:36:01.206][7][debug][config] [source/common/x.cc:1] lds: add/update listener 'a'\n\
+         [2026-11-20 22:36:02.206][7][debug][config] [source/common/x.cc:1] gRPC config for \
+         type.googleapis.com/envoy.config.listener.v3.Listener rejected: bad token={}\n",
+        p.raw()
+    );
+    let bench = Bench::new();
+    bench.put("tap.pb", &tap).put("grpc.binlog", delimited(&entries, true)).put("envoy.log", &log);
+    for input in ["tap.pb", "grpc.binlog", "envoy.log"] {
+        for verb in [
+            &["replay", input][..],
+            &["ls", input],
+            &["check", input, "--full", "--budget", "findings == 0", "--budget", "replay.peak < 1"],
+            &["diff", input, "tap.pb", "--full"],
+            &["whatif", input, "--policy", "fixed-window:window=5s"],
+        ] {
+            for format in ["text", "json", "html", "md", "csv", "ndjson", "trace", "sarif", "junit", "github"] {
+                let run = bench.run(&[verb, &["-v", "-o", format]].concat());
+                let shown = run.stdout + &run.stderr;
+                nothing_survives(&format!("{verb:?} -o {format}"), shown.as_bytes(), &p.0);
+            }
+        }
+    }
+}
