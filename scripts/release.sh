@@ -4,7 +4,7 @@
 # usage: scripts/release.sh [TARGET]        (the host's target when left out)
 #
 # dist/meshdump-VERSION-TARGET.tar.gz holds the binary, both licences, manual pages and completions. The same binary gives
-# the same archive: names are sorted, times and owners are fixed.
+# the same archive: names are sorted, times, owners and modes are fixed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,7 +33,7 @@ cp LICENSE-MIT LICENSE-APACHE README.md "$stage/$name/"
 for shell in bash zsh fish; do
     "$runnable" completions "$shell" > "$stage/$name/completions/meshdump.$shell"
 done
-tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$stage" -cf - "$name" | gzip -9n > "dist/$name.tar.gz"
+tar --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode='u=rwX,go=rX' -C "$stage" -cf - "$name" | gzip -9n > "dist/$name.tar.gz"
 (cd dist && sha256sum "$name.tar.gz" > "$name.tar.gz.sha256")
 echo "dist/$name.tar.gz"
 

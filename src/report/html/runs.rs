@@ -213,7 +213,7 @@ fn chart(run: &Run) -> Markup {
                 @for n in 1..=4_u64 { text class="s" x="4" y=(pixels(top / 4 * n)) dy=(if n == 4 { "12" } else { "-3" }) { (size(top / 4 * n)) } }
                 @if run.end.t < until && run.end.t > begin {
                     line class="grid" x1=(at(x(run.end.t))) x2=(at(x(run.end.t))) y1="10" y2=(PLOT) {}
-                    text class="s" x=(at(x(run.end.t))) y="22" dx=(if x(run.end.t) > 800.0 { "-4" } else { "4" }) text-anchor=(if x(run.end.t) > 800.0 { "end" } else { "start" }) { "end of the recording" }
+                    text class="s" x=(at(x(run.end.t))) y="38" dx=(if x(run.end.t) > 800.0 { "-4" } else { "4" }) text-anchor=(if x(run.end.t) > 800.0 { "end" } else { "start" }) { "end of the recording" }
                 }
                 @for mark in marks(run, x) { (mark) }
                 @for n in 0..=4_u64 {
