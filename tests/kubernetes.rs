@@ -468,6 +468,29 @@ fn what_is_counted_only_is_said_by_ls() {
     bench.run(&["analyze", "export.yaml"]).ends(0, "");
 }
 
+/// A number of workers from nowhere costs neither time nor memory.
+#[test]
+fn workers_that_cannot_be_are_not_believed() {
+    let bench = Bench::new();
+    let pod =
+        |n: &str| YAML.replace("args: [proxy, sidecar]", &format!("args: [proxy, sidecar, --concurrency, '{n}']"));
+    let workers = |text: &str| {
+        bench.put("export.yaml", text);
+        let run = bench.run(&["whatif", "scope", "export.yaml", "-o", "json"]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.json()["workloads"][0]["concurrency"].clone()
+    };
+    assert_eq!((workers(&pod("8")), workers(&pod("4294967295"))), (json!(8), json!(2)));
+    let mesh = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: istio\n  namespace: istio-system\ndata:\n  mesh: |-\n    \
+                defaultConfig:\n      concurrency: 2147483647\n";
+    bench.put("mesh.yaml", mesh);
+    let (_, report) = section(&bench, &["mesh.yaml"]);
+    let said = report["problems"][0]["message"].as_str().unwrap();
+    assert!(said.contains("expected a number of workers (up to 1024), found `2147483647`"), "{said}");
+    let run = bench.run(&["whatif", "scope", "export.yaml", "--concurrency", "4294967295"]);
+    assert_eq!(run.code, 2);
+}
+
 /// Name, text, services read, line and words of the only problem.
 type Damage<'a> = (&'a str, String, u64, Option<(u64, &'a str)>);
 

@@ -101,7 +101,7 @@ pub(super) struct AnalyzeArgs {
     #[arg(long)]
     savings: bool,
     /// Worker threads, where the evidence does not tell
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     concurrency: Option<u32>,
     #[command(flatten)]
     fail_on: FailOn,

@@ -57,7 +57,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "SIZE", value_parser = output::parse_size)]
     limit: Option<u64>,
     /// Worker threads, where the evidence does not tell
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     concurrency: Option<u32>,
     /// List every gate and place
     #[arg(long)]

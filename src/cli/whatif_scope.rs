@@ -54,7 +54,7 @@ pub(super) struct ScopeArgs {
     #[arg(long, value_name = "SIZE", value_parser = output::parse_size)]
     app_memory: Option<u64>,
     /// Worker threads, where the evidence does not tell
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     concurrency: Option<u32>,
     /// Envoy's release, where the evidence does not tell
     #[arg(long, value_name = "VERSION", value_parser = parse_version)]

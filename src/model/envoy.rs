@@ -10,6 +10,10 @@ use super::weight::Weight;
 /// A name. Resources name each other all the time, so readers keep one copy of each text per run.
 pub type Name = Arc<str>;
 
+/// Worker threads that are believed. Stats are counted one worker at a time, so a number from nowhere would cost time and
+/// memory without bound.
+pub const MAX_WORKERS: u32 = 1024;
+
 /// Milliseconds since the Unix epoch, as `last_updated` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);

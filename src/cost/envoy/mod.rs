@@ -24,7 +24,7 @@ use term::t;
 use terms::{Part, walk_part};
 
 use crate::cost::Estimate;
-use crate::model::envoy::{Proxy, State};
+use crate::model::envoy::{MAX_WORKERS, Proxy, State};
 
 pub use items::Item;
 pub use outside::{compiled_regexes, inlined_code, outside};
@@ -71,7 +71,8 @@ impl Settings {
             info.and_then(|i| Version::parse(&i.version)).or_else(|| Version::parse(&proxy.node.envoy_version));
         let observed = info
             .and_then(|i| i.concurrency)
-            .or_else(|| proxy.stats.as_ref().and_then(|s| s.concurrency).and_then(|c| u32::try_from(c).ok()));
+            .or_else(|| proxy.stats.as_ref().and_then(|s| s.concurrency).and_then(|c| u32::try_from(c).ok()))
+            .filter(|n| *n <= MAX_WORKERS);
         Self { version, concurrency: observed.unwrap_or(2), concurrency_known: observed.is_some() }
     }
 }

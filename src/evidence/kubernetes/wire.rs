@@ -4,7 +4,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use crate::evidence::json::message::{Count, Entries, Flag, List, Num, Plain, Text, message, mismatch};
 use crate::evidence::json::names;
-use crate::model::envoy::Name;
+use crate::model::envoy::{MAX_WORKERS, Name};
 use crate::model::kubernetes as k8s;
 
 message! {
@@ -82,6 +82,16 @@ pub(super) struct Amount(Option<u32>);
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Ok(Self(whole(d, "a whole number (up to 2147483647)", i32::MAX as u32)?))
+    }
+}
+
+/// Worker threads.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Workers(Option<u32>);
+
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self(whole(d, "a number of workers (up to 1024)", MAX_WORKERS)?))
     }
 }
 
@@ -275,7 +285,7 @@ message! { struct Expression { key: Text = "key", operator: Text = "operator", v
 message! {
     struct SelectorWire { labels: Entries<Text> = "matchLabels", expressions: List<Expression> = "matchExpressions" }
 }
-message! { struct DefaultConfig { concurrency: Amount = "concurrency" } }
+message! { struct DefaultConfig { concurrency: Workers = "concurrency" } }
 message! {
     struct MeshYaml {
         root: Text = "rootNamespace",
@@ -708,7 +718,7 @@ fn envoy_in(c: &Container, osm: bool) -> Option<bool> {
     }
 }
 
-message! { struct ProxyConfig { concurrency: Amount = "concurrency" } }
+message! { struct ProxyConfig { concurrency: Workers = "concurrency" } }
 
 fn pod<S: Source>(source: &S, w: Pod) -> Result<k8s::Pod, S::Error> {
     let osm = w.meta.labels.0.iter().any(|(k, _)| &**k == "osm-proxy-uuid");
@@ -749,7 +759,7 @@ fn pod<S: Source>(source: &S, w: Pod) -> Result<k8s::Pod, S::Error> {
             agent,
             limit_bytes: memory_limit(c),
             cpu_limit_millis: limit(c, "cpu").and_then(|l| u64::try_from(l).ok()),
-            concurrency: arg("--concurrency").or(annotated).or(of_env),
+            concurrency: arg("--concurrency").filter(|n| *n <= MAX_WORKERS).or(annotated).or(of_env),
         }
     });
     let limits: Option<Vec<u64>> = all.iter().map(|c| memory_limit(c)).collect();
