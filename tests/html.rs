@@ -263,6 +263,7 @@ fn in_a_real_browser() {
         assert!(!dom.contains("<title>owned"), "{name}: a name ran as a script");
         assert_eq!(dom.matches("<script").count(), 1, "{name}: a name became a script element");
         assert!(name != "analyze" || dom.contains("<button type=\"button\">Resource</button>"), "its own script ran");
+        assert!(name != "whatif" || dom.contains("Peak against waiting") && dom.contains("2. recorded"), "{dom}");
         // the same without its script: what is there before anything runs
         let written = std::fs::read_to_string(bench.path(&page)).expect("a page");
         let script = written.rfind("<script>").expect("a script")..written.rfind("</script>").expect("its end");

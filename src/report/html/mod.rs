@@ -10,6 +10,7 @@ mod check;
 mod diff;
 mod runs;
 mod treemap;
+mod waits;
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Name, count, grouped, name};
+use super::{Name, count, grouped, name, waits};
 use crate::model::size::size;
 use crate::report::document::{Moment, Push, Run, Runs};
 use crate::report::words::signed;
@@ -82,7 +82,7 @@ fn span(seconds: f64) -> String {
 /// Everything after the findings.
 pub(super) fn sections(r: &Runs, i: usize) -> Markup {
     html! {
-        @if r.runs.len() > 1 { (scenarios(&r.runs, i)) }
+        @if r.runs.len() > 1 { (scenarios(&r.runs, i)) (waits::charts(&r.runs)) }
         @for (n, run) in r.runs.iter().filter(|run| !run.timeline.is_empty()).take(CHARTS).enumerate() {
             h2 id=[(n == 0).then(|| format!("runs-{i}"))] { @if r.runs.len() > 1 { (name(run.name(), 100)) } @else { "Over time" } }
             (chart(run))
@@ -104,13 +104,13 @@ fn scenarios(runs: &[Run], i: usize) -> Markup {
                 tbody {
                     @for r in runs.iter().take(ROWS) {
                         tr {
-                            td { (name(r.name(), 80)) @if r.pareto { " " span class="dim" { "(nothing is better in both peak and wait)" } } @if let Some(b) = &r.bound { br; span class="dim" { (name(b, 200)) } } }
+                            td class="x" { (name(r.name(), 80)) @if r.pareto { " " span class="dim" { "(on the front: nothing beats it in both)" } } @if let Some(b) = &r.bound { br; span class="dim" { (name(b, 200)) } } }
                             td class="n" { @match r.peak_bytes() { Some(n) => (size(n)), None => "-" } }
                             td class="n" { @match r.delta_peak { Some(d) => (signed(d)), None => "-" } }
                             td class="n" { @match r.pushes_sent { Some(n) => (grouped(n)), None => (grouped(r.pushes.len() as u64)) } }
                             td class="n" { @if r.peak.is_some() { (grouped(r.drains_total())) } @else { "-" } }
                             @match &r.staleness_ms {
-                                Some(s) => { td class="n" { (s.p50) } td class="n" { (s.p99) } td class="n" { (s.max) } }
+                                Some(s) => { @for ms in [s.p50, s.p99, s.max] { td class="n" { (grouped(ms.round() as u64)) } } }
                                 None => { td class="n" { "-" } td class="n" { "-" } td class="n" { "-" } }
                             }
                             td class="n" { @if r.peak.is_some() { (size(r.end.allocated)) } @else { "-" } }
