@@ -376,6 +376,12 @@ pub(super) fn create_file(path: &Path) -> Result<File, Failure> {
     make().map_err(|e| Failure::new(Exit::Output, format!("cannot write {}: {e}", path.display())))
 }
 
+/// Takes away what was begun at `path` and cannot be finished.
+pub(super) fn discard(path: &Path) {
+    // a folder stays, with what is whole in it
+    let _ = std::fs::remove_file(path);
+}
+
 /// Writes `bytes` to a file at `path`.
 ///
 /// # Errors

@@ -141,7 +141,7 @@ fn write(args: &RedactArgs, all: &[Document], kept: &[&Document], redactor: &mut
     let failed = |e: std::io::Error| match e.kind() {
         // what is written so far cannot become the same kind
         ErrorKind::Unsupported => {
-            let _ = std::fs::remove_file(&args.out);
+            output::discard(&args.out);
             Failure::new(Exit::Input, format!("{}: {e}", args.input.display()))
         }
         _ => Failure::new(Exit::Output, format!("cannot write {}: {e}", args.out.display())),
