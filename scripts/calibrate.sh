@@ -13,6 +13,9 @@ for envoy in "$@"; do
   "$meshdump" calibrate --envoy "$envoy" --keep "$work/design" --resume \
     --table "src/cost/envoy/tables/$minor.json" --date "$date"
   "$meshdump" calibrate --envoy "$envoy" --keep "$work/validation" --resume --validate
+  for seeds in 200..236 400..436; do
+    "$meshdump" calibrate --envoy "$envoy" --keep "$work/validation" --resume --random "$seeds"
+  done
 done
 cargo build --release # the tables are part of the binary
 "$meshdump" calibrate --envoy "$1" --keep "$work/validation" --fit-only --accuracy docs/accuracy.md

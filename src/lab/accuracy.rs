@@ -41,7 +41,8 @@ pub fn markdown(folder: &Path, versions: &[(String, f64)]) -> Result<String, Lab
         saved(&mut savings_table, version, &changed);
         let lines: Vec<Line> = runs.iter().map(|r| line(r, version, *idle)).collect();
         let (drawn, designed): (Vec<_>, Vec<_>) = lines.iter().partition(|l| l.name.starts_with(random::PREFIX));
-        for (kind, lines) in [("designed", designed), ("random", drawn)] {
+        let (fresh, seen): (Vec<_>, Vec<_>) = drawn.into_iter().partition(|l| random::is_fresh(&l.name));
+        for (kind, lines) in [("designed", designed), ("random, seen", seen), ("random, fresh", fresh)] {
             if lines.is_empty() {
                 continue;
             }

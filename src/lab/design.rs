@@ -111,8 +111,8 @@ fn own_tables(w: &mut Workload, n: usize) {
     w.listeners.push(with(listener("main", chains), tls_inspector()));
 }
 
-fn host_with_route(i: usize, route: Value) -> Value {
-    vhost(&format!("vhost-{i:04}"), &[format!("host-{i:04}.example.com")], vec![route])
+fn host_with_routes(i: usize, routes: Vec<Value>) -> Value {
+    vhost(&format!("vhost-{i:04}"), &[format!("host-{i:04}.example.com")], routes)
 }
 
 /// The inclusion list Istio's sidecars start with.

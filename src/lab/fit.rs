@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::LabError;
-use crate::cost::envoy::{Residual, Table, TableFile, walk};
+use crate::cost::envoy::{Class, Residual, Table, TableFile, walk};
 use crate::evidence::config_dump;
 use crate::model::envoy::Proxy;
 use crate::model::source::InputId;
@@ -107,7 +107,7 @@ pub fn families(runs: &[Run]) -> BTreeMap<String, Vec<String>> {
     family("cluster.subset", "cluster/lb=subset workers=1", eds, service, "cluster.", &[]);
     family("cluster.tls", "cluster/tls=plain", eds, service, "cluster.", &[]);
     family("cluster.eager", "stats/deferred=stats", None, service, "cluster.", &["update_", "assignment_"]);
-    family("vhost", "route/route=stat_prefix", None, "vhost-0007.route.route_7", " vhost.", &[]);
+    family("vhost", "route/route=stat_prefix", None, "vhost-0007.route.route_70", " vhost.", &[]);
     family("tcp", "listener/tcp own prefix", None, service, "tcp.", &[]);
     family("listener", "listener/tcp unbound workers=1", None, "240.0.0.8_80", "listener.", &[".worker_"]);
     family("listener.worker", "listener/tcp unbound workers=1", None, "240.0.0.8_80.worker_0", "listener.", &[]);
@@ -236,7 +236,14 @@ pub fn fit(envoy: &str, build: &str, date: &str, runs: &[Run]) -> TableFile {
 /// Anonymous resident memory at start-up state, as a base, a part per worker, a multiple of `allocated`, and what lives
 /// outside the allocator.
 fn fit_resident(runs: &[Run]) -> BTreeMap<String, f64> {
-    let names = ["resident.base", "resident.worker", "resident.allocated", "resident.regex", "resident.code_bytes"];
+    let names = [
+        "resident.base",
+        "resident.worker",
+        "resident.allocated",
+        "resident.regex",
+        "resident.code_bytes",
+        "resident.check",
+    ];
     let outside = ["outside.lua", "outside.lua_bytes", "outside.wasm"];
     let n = names.len() + outside.len();
     let rows: Vec<Vec<f64>> = runs
@@ -244,7 +251,8 @@ fn fit_resident(runs: &[Run]) -> BTreeMap<String, f64> {
         .map(|r| {
             let regexes = crate::cost::envoy::compiled_regexes(&r.proxy);
             let code = crate::cost::envoy::inlined_code(&r.proxy);
-            let mut row = vec![1.0, f64::from(r.workers), r.allocated, regexes, code];
+            let checks = crate::cost::envoy::checked_hosts(&r.proxy);
+            let mut row = vec![1.0, f64::from(r.workers), r.allocated, regexes, code, checks];
             row.extend(crate::cost::envoy::outside(&r.proxy, r.workers).iter().map(|(_, v)| *v));
             row
         })
@@ -270,12 +278,12 @@ fn fit_resident(runs: &[Run]) -> BTreeMap<String, f64> {
 
 /// The middle price of each class of extensions, for those that were never measured.
 fn add_usual(prices: &mut BTreeMap<String, f64>) {
-    for class in ["hf", "nf", "lf", "al"] {
-        let prefix = format!("{class}:");
+    for class in Class::ALL {
+        let prefix = format!("{}:", class.prefix());
         let mut list: Vec<f64> = prices.iter().filter(|(t, _)| t.starts_with(&prefix)).map(|(_, p)| *p).collect();
         list.sort_by(f64::total_cmp);
         if let Some(middle) = list.get(list.len() / 2) {
-            prices.insert(format!("{class}:other"), *middle);
+            prices.insert(format!("{prefix}other"), *middle);
         }
     }
 }

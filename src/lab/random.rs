@@ -21,6 +21,15 @@ pub const PREFIX: &str = "random/";
 /// factor at a time cannot.
 pub(super) const TRAINING: std::ops::Range<u64> = 1..160;
 
+/// Seeds from here on were drawn after the last change of the model and of the prices.
+const FRESH: u64 = 400;
+
+/// Whether a run's name is of a seed that nothing was changed for.
+pub(super) fn is_fresh(name: &str) -> bool {
+    let seed = name.strip_prefix(PREFIX).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    seed.is_some_and(|seed: u64| seed >= FRESH)
+}
+
 /// The workload of a seed.
 pub fn workload(seed: u64) -> Workload {
     let mut dice = Dice { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), habits: BTreeMap::new() };

@@ -292,12 +292,16 @@ pub struct RouteCounts {
     pub direct_responses: u32,
     /// Cluster entries of weighted clusters.
     pub weighted_clusters: u32,
-    /// `typed_per_filter_config` entries over routes, weighted clusters and the virtual host.
-    pub per_filter_configs: u32,
-    /// Retry policies.
-    pub retry_policies: u32,
-    /// Header additions and removals.
-    pub header_changes: u32,
+    /// Retry policies without predicates.
+    pub plain_retries: u32,
+    /// Predicates of retry policies for hosts, of which those of meshes have one each.
+    pub retry_predicates: u32,
+    /// Headers added to requests and responses.
+    pub header_additions: u32,
+    /// Headers removed from requests and responses.
+    pub header_removals: u32,
+    /// Virtual clusters.
+    pub virtual_clusters: u32,
     /// Hash policies.
     pub hash_policies: u32,
     /// Request mirror policies.
@@ -313,6 +317,18 @@ impl RouteCounts {
     }
 }
 
+/// Configurations of one type that routes, weighted clusters and a virtual host have for a filter
+/// (`typed_per_filter_config`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterOverrides {
+    /// Full type without `type.googleapis.com/`.
+    pub type_name: Name,
+    /// How many there are.
+    pub count: u32,
+    /// Weight of all of them.
+    pub weight: Weight,
+}
+
 /// One virtual host of a route table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VirtualHost {
@@ -324,6 +340,8 @@ pub struct VirtualHost {
     pub domain_bytes: u32,
     /// Routes by matcher.
     pub routes: RouteCounts,
+    /// What filters do differently here, by type in order of appearance.
+    pub filter_overrides: Vec<FilterOverrides>,
     /// Names of the clusters its routes lead to, each once, in order of appearance.
     pub clusters: Vec<Name>,
     /// What has stats of its own below `vhost.NAME.`: `vcluster.…` for virtual clusters, `route.…` for routes with a

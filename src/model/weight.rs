@@ -27,7 +27,7 @@ pub struct Weight {
     pub struct_values: u32,
     /// Regular expressions (`regex` fields): each one is compiled.
     pub regexes: u32,
-    /// Characters of regular expressions, a class counted as one.
+    /// Steps of regular expressions: characters, and ranges of classes.
     pub regex_steps: u32,
 }
 

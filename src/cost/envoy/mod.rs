@@ -27,7 +27,7 @@ use crate::cost::Estimate;
 use crate::model::envoy::{MAX_WORKERS, Proxy, State};
 
 pub use items::Item;
-pub use outside::{compiled_regexes, inlined_code, outside};
+pub use outside::{checked_hosts, compiled_regexes, inlined_code, outside};
 pub use table::{Residual, Table, TableFile};
 pub use term::{Class, FamilyId, Term, Unit};
 pub use terms::walk;
@@ -175,6 +175,9 @@ impl Priced {
 const MEASURED: u64 = 6;
 /// Relative bounds, in percent, of an idle process of a measured release.
 const IDLE: u64 = 3;
+/// Relative bounds, in percent, of what was measured but depends on more than a dump shows: health checks on whether
+/// hosts answer, static resources on how the bootstrap was written.
+const LOOSE: u64 = 30;
 /// Relative bounds, in percent, of what was never measured and is priced by its size.
 const BY_SIZE: u64 = 60;
 
@@ -278,7 +281,8 @@ pub fn price(proxy: &Proxy, settings: &Settings) -> Priced {
     let fixed = table.price(t!("resident.base"))
         + table.price(t!("resident.worker")) * f64::from(settings.concurrency)
         + table.price(t!("resident.regex")) * compiled_regexes(proxy)
-        + table.price(t!("resident.code_bytes")) * inlined_code(proxy);
+        + table.price(t!("resident.code_bytes")) * inlined_code(proxy)
+        + table.price(t!("resident.check")) * checked_hosts(proxy);
     let anonymous =
         (fixed + table.price(t!("resident.allocated")) * allocated.bytes as f64 + threads_outside).round() as u64;
     out.resident = Estimate::within(anonymous, RESIDENT);
@@ -292,6 +296,7 @@ fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &
     walk_part(proxy, workers, table, part, &mut |item, unit, amount| {
         let sum = &mut raw[layout.index(item)];
         match unit {
+            Unit::Term(term) if table.is_loose(term) => sum.loose += table.price(term) * amount,
             Unit::Term(term) => sum.measured += table.price(term) * amount,
             Unit::Unmeasured(class, kind) => {
                 if let Some(usual) = table.usual(class) {
@@ -308,12 +313,14 @@ fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &
 #[derive(Debug, Clone, Copy, Default)]
 struct Raw {
     measured: f64,
+    loose: f64,
     by_size: f64,
 }
 
 impl std::ops::AddAssign for Raw {
     fn add_assign(&mut self, o: Self) {
         self.measured += o.measured;
+        self.loose += o.loose;
         self.by_size += o.by_size;
     }
 }
@@ -321,7 +328,9 @@ impl std::ops::AddAssign for Raw {
 impl Raw {
     fn estimate(self, percent: u64) -> Estimate {
         let round = |x: f64| x.max(0.0).round() as u64;
-        Estimate::within(round(self.measured), percent) + Estimate::within(round(self.by_size), BY_SIZE)
+        Estimate::within(round(self.measured), percent)
+            + Estimate::within(round(self.loose), percent.max(LOOSE))
+            + Estimate::within(round(self.by_size), BY_SIZE)
     }
 }
 

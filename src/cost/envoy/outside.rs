@@ -1,11 +1,11 @@
 //! What a configuration costs outside the allocator, or only while it is loaded: LuaJIT, V8, decoding, compiling.
 
-use foldhash::{HashSet, HashSetExt};
+use foldhash::{HashMap, HashSet, HashSetExt};
 
 use super::sizes::decoded;
 use super::term::{Term, t};
 use super::terms::kind_of;
-use crate::model::envoy::{Extension, FilterChain, Proxy, State};
+use crate::model::envoy::{Cluster, Discovery, Extension, FilterChain, Proxy, State};
 
 /// What lives outside the allocator, in the units that are priced: LuaJIT and V8 map their own memory, one state or
 /// isolate per thread (workers and the main thread).
@@ -55,6 +55,19 @@ pub fn inlined_code(proxy: &Proxy) -> f64 {
 pub fn compiled_regexes(proxy: &Proxy) -> f64 {
     let tables = proxy.route_tables.iter().filter(|t| t.meta.state != State::Error);
     tables.flat_map(|t| &t.virtual_hosts).map(|v| f64::from(v.weight.regexes)).sum()
+}
+
+/// Health checks of hosts, each kind counted: all hosts are tried at once, and what that takes stays resident.
+pub fn checked_hosts(proxy: &Proxy) -> f64 {
+    let sets: HashMap<&str, u32> = proxy.endpoint_sets.iter().map(|e| (&*e.meta.name, e.hosts.hosts)).collect();
+    let hosts = |c: &Cluster| match c.discovery {
+        Discovery::Eds => {
+            let name = c.eds_service_name.as_deref().unwrap_or(&c.meta.name);
+            sets.get(name).copied().unwrap_or(0)
+        }
+        _ => c.inline_hosts.hosts,
+    };
+    proxy.clusters.iter().filter(|c| c.health_checks.all > 0).map(|c| f64::from(c.health_checks.all * hosts(c))).sum()
 }
 
 /// What decides which filters share a Wasm VM: its id, and the code.

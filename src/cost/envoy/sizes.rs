@@ -33,16 +33,18 @@ pub(super) fn ring_bytes(hosts: u32, minimum: Option<u64>, maximum: Option<u64>)
 
 /// Bytes of the protobuf arenas that keep a load assignment, one in the cluster and one for its next generation, as
 /// measured on 1.40 (1.36 and 1.38 keep it outside arenas, which their tables' prices say). Blocks double from 256 bytes
-/// on: a staircase up to 16 KiB. Above, it is a curve through what was measured, not a mechanism: 56 to 250 hosts in ten
-/// clusters gave its steps, 500 hosts over two transports its slope.
+/// to 32 KiB: a staircase, with steps at 2, 6, 13, 27, 55 and 107 hosts, and at 2, 5 and 10
+/// hosts with five values of metadata each. With more than sixty hosts in a
+/// locality the steps come earlier and are smaller; what is taken there is a curve through what was measured (56 to 600
+/// hosts), not a mechanism.
 pub(super) fn arena_bytes(h: HostCounts, w: Weight) -> f64 {
-    let content = 300 * u64::from(h.hosts) + 75 * u64::from(h.localities) + 25 * u64::from(w.struct_values);
-    let (mut have, mut block) = (0u64, 256u64);
-    while have < content && block < 16 << 10 {
-        have += block;
-        block *= 2;
-    }
-    if content <= have {
+    let content = 190 + 295 * u64::from(h.hosts) + 50 * u64::from(h.localities) + 105 * u64::from(w.struct_values);
+    if h.hosts <= 60 * h.localities || content <= 16_128 {
+        let (mut have, mut block) = (0u64, 256u64);
+        while have < content {
+            have += block;
+            block = (block * 2).min(32 << 10);
+        }
         return 2.0 * have as f64;
     }
     let filled = ((content as f64 - 16_800.0) / 13_200.0).clamp(0.0, 1.0);

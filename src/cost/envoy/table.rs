@@ -67,6 +67,8 @@ pub struct Table {
     pub idle: u64,
     /// Bytes per unit, by number of the term.
     prices: Vec<f64>,
+    /// By number of the term: what it costs depends on more than a dump shows.
+    loose: Vec<bool>,
     /// Measured extensions by class and type.
     kinds: [HashMap<String, Term>; Class::ALL.len()],
     /// The middle price of each class, for what was never measured.
@@ -78,6 +80,9 @@ pub struct Table {
     /// Families of HTTP filters by type.
     filter_families: HashMap<String, FamilyId>,
 }
+
+/// Terms, by how their names begin, whose cost depends on more than a dump shows.
+const LOOSE: [&str; 4] = ["cluster.health", "host.health", "secret.static", "static."];
 
 /// The type under which a table's file has the middle price of a class.
 const USUAL: &str = "other";
@@ -91,6 +96,7 @@ impl Table {
             date: file.date.clone(),
             idle: file.idle,
             prices: Term::NAMES.iter().map(|name| file.prices.get(*name).copied().unwrap_or(0.0)).collect(),
+            loose: Term::NAMES.iter().map(|name| LOOSE.iter().any(|begin| name.starts_with(begin))).collect(),
             ..Self::of_families(&file.stats)
         };
         for (name, price) in &file.prices {
@@ -118,6 +124,11 @@ impl Table {
     /// Bytes per unit of a term; nothing when it was never measured.
     pub fn price(&self, term: Term) -> f64 {
         self.prices[term.index()]
+    }
+
+    /// Whether what a term costs depends on more than a dump shows.
+    pub(super) fn is_loose(&self, term: Term) -> bool {
+        self.loose.get(term.index()).copied().unwrap_or(false)
     }
 
     /// Bytes of an extension of a class that was never measured.

@@ -19,7 +19,7 @@ impl Term {
         "cluster.http", "cluster.http_filter", "cluster.lists", "cluster.logical_dns", "cluster.long_strings",
         "cluster.match", "cluster.matches", "cluster.messages", "cluster.metadata", "cluster.name_bytes",
         "cluster.original_dst", "cluster.outlier", "cluster.scalars", "cluster.static", "cluster.strict_dns",
-        "cluster.string_bytes", "cluster.struct_values", "cluster.worker", "endpoints", "endpoints.arena_bytes",
+        "cluster.string_bytes", "cluster.struct_values", "cluster.weighted", "cluster.weighted.worker", "cluster.worker", "endpoints", "endpoints.arena_bytes",
         "endpoints.lists", "endpoints.long_strings", "endpoints.messages", "endpoints.scalars", "endpoints.string_bytes",
         "endpoints.struct_values", "extension_config", "filter.lists", "filter.long_strings", "filter.messages",
         "filter.scalars", "filter.string_bytes", "filter.struct_values", "first.http", "first.listener",
@@ -36,9 +36,9 @@ impl Term {
         "log.scalars", "log.string_bytes", "log.struct_values", "lua.code_bytes", "outside.lua", "outside.lua_bytes",
         "outside.wasm", "priority", "priority.worker", "rbac.lists", "rbac.long_strings",
         "rbac.messages", "rbac.scalars", "rbac.string_bytes", "rbac.struct_values", "regex", "regex_steps",
-        "resident.allocated", "resident.base", "resident.code_bytes", "resident.regex", "resident.worker", "route.direct_response", "route.hash",
-        "route.header_change", "route.header_matcher", "route.mirror", "route.other", "route.path", "route.per_filter",
-        "route.prefix", "route.query_matcher", "route.rate_limit", "route.redirect", "route.regex", "route.retry",
+        "resident.allocated", "resident.base", "resident.check", "resident.code_bytes", "resident.regex", "resident.worker", "route.direct_response", "route.filter_bytes", "route.hash",
+        "route.header_addition", "route.header_removal", "route.header_matcher", "route.mirror", "route.other", "route.path",
+        "route.prefix", "route.query_matcher", "route.rate_limit", "route.redirect", "route.regex", "route.retry", "route.retry.predicate",
         "route.weighted_cluster", "route_table", "route_table.inline", "scope", "secret", "secret.lists",
         "secret.long_strings", "secret.messages", "secret.scalars", "secret.static", "secret.static.string_bytes", "secret.string_bytes", "secret.struct_values", "stat",
         "stat.cluster", "stat.histogram", "stat.http", "stat.listener", "stat.reference", "stat.refused", "stat.token",
@@ -46,8 +46,8 @@ impl Term {
         "static.struct_values", "static.wire_bytes", "subscription.delta", "subscription.endpoints", "subscription.extensions", "subscription.file", "subscription.routes", "subscription.secrets", "subscription.stream", "tls.alpn",
         "tls.ca", "tls.ca.sds", "tls.ca_bytes.inline", "tls.ca_bytes.sds", "tls.certificate", "tls.certificate.rsa",
         "tls.certificate.sds", "tls.certificate_bytes.inline", "tls.certificate_bytes.sds", "tls.downstream", "tls.san",
-        "tls.upstream", "vhost", "vhost.domain", "vhost.domain_bytes", "vhost.lists", "vhost.long_strings",
-        "vhost.messages", "vhost.scalars", "vhost.string_bytes", "vhost.struct_values", "wasm.code_bytes", "wasm.vm",
+        "tls.upstream", "tls.upstream.worker", "vhost", "vhost.domain", "vhost.domain_bytes", "vhost.lists", "vhost.long_strings",
+        "vhost.messages", "vhost.scalars", "vhost.string_bytes", "vhost.struct_values", "vhost.virtual_cluster", "vhost.virtual_clusters", "wasm.code_bytes", "wasm.vm",
         "wasm.vm.code_bytes", "wasm.vm.code_bytes.worker", "wasm.vm.worker", "xds.ads", "xds.delta",
     ];
 
@@ -141,11 +141,13 @@ pub enum Class {
     Listener,
     /// Access loggers.
     AccessLog,
+    /// What routes and virtual hosts configure for HTTP filters.
+    Route,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Http, Self::Network, Self::Listener, Self::AccessLog];
+    pub const ALL: [Self; 5] = [Self::Http, Self::Network, Self::Listener, Self::AccessLog, Self::Route];
 
     /// What stands before the colon in a table's file.
     pub fn prefix(self) -> &'static str {
@@ -154,6 +156,7 @@ impl Class {
             Self::Network => "nf",
             Self::Listener => "lf",
             Self::AccessLog => "al",
+            Self::Route => "rf",
         }
     }
 

@@ -252,7 +252,12 @@ impl<'a> Walk<'a, '_> {
 
     /// One extension; what it is made of besides is put apart.
     fn extension(&mut self, item: Item, class: Class, kind: &str) {
-        (self.sink)(item, self.table.extension(class, kind), 1.0);
+        self.extensions(item, class, kind, 1);
+    }
+
+    /// Several extensions of a type.
+    fn extensions(&mut self, item: Item, class: Class, kind: &str, count: u32) {
+        (self.sink)(item, self.table.extension(class, kind), f64::from(count));
     }
 
     fn weight(&mut self, item: Item, terms: &WeightTerms, w: Weight) {
@@ -508,12 +513,10 @@ impl<'a> Walk<'a, '_> {
         }
         self.weight(item, &CLUSTER, c.meta.weight);
         // stats
-        if self.deferred_stats {
-            self.put(item, t!("cluster.deferred_stats"), 1.0);
-            self.stats(item, family!("cluster.eager"), name);
-        } else {
-            self.stats(item, family!("cluster"), name);
-        }
+        self.put(item, t!("cluster.deferred_stats"), f64::from(u8::from(self.deferred_stats)));
+        // a health check is the first use that creates what was deferred
+        let deferred = self.deferred_stats && c.health_checks.all == 0;
+        self.stats(item, if deferred { family!("cluster.eager") } else { family!("cluster") }, name);
         if c.discovery == Discovery::Eds {
             self.stats(item, family!("cluster.eds"), name);
             self.put(item, t!("subscription.stream"), f64::from(u8::from(c.eds_source == Source::OwnStream)));
@@ -549,6 +552,7 @@ impl<'a> Walk<'a, '_> {
         }
         for tls in &c.tls {
             self.put(item, t!("tls.upstream"), 1.0);
+            self.put(item, t!("tls.upstream.worker"), self.workers);
             self.tls(item, tls, name, family!("cluster.cert"));
         }
         self.balancer_stats(item, c, name);
@@ -610,6 +614,8 @@ impl<'a> Walk<'a, '_> {
         self.put(item, t!("host.metadata"), f64::from(h.with_metadata));
         self.put(item, t!("host.metadata.distinct"), f64::from(h.distinct_metadata));
         if h.weights_differ && h.hosts > 1 {
+            self.put(item, t!("cluster.weighted"), 1.0);
+            self.put(item, t!("cluster.weighted.worker"), workers);
             self.put(item, t!("host.weighted"), n);
             self.put(item, t!("host.weighted.worker"), n * workers);
         }
@@ -817,7 +823,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn filter_weight(&mut self, item: Item, kind: &str, w: Weight) {
-        if kind.ends_with(".RBAC") {
+        if kind.ends_with(".RBAC") || kind.ends_with(".RBACPerRoute") {
             self.weight(item, &RBAC, w);
         } else if kind.ends_with(".JwtAuthentication") {
             self.weight(item, &JWT, w);
@@ -897,9 +903,20 @@ impl<'a> Walk<'a, '_> {
         for name in &v.stat_names {
             self.stats_of(item, family!("vhost"), format_args!("{}.{name}", v.name));
         }
-        self.weight(item, &VHOST, v.weight);
+        let mut own = v.weight;
+        for o in &v.filter_overrides {
+            // they stay packed in the retained table, beside the object made of them
+            own = own - o.weight;
+            let one = o.weight.wire_bytes() / u64::from(o.count.max(1));
+            self.put(item, t!("route.filter_bytes"), f64::from(o.count) * size_class(one) as f64);
+            self.extensions(item, Class::Route, &o.type_name, o.count);
+            self.filter_weight(item, &o.type_name, o.weight);
+        }
+        self.weight(item, &VHOST, own);
         let r = &v.routes;
+        self.put(item, t!("vhost.virtual_clusters"), f64::from(u8::from(r.virtual_clusters > 0)));
         for (term, n) in [
+            (t!("vhost.virtual_cluster"), r.virtual_clusters),
             (t!("route.prefix"), r.prefix),
             (t!("route.path"), r.path),
             (t!("route.regex"), r.regex),
@@ -909,9 +926,10 @@ impl<'a> Walk<'a, '_> {
             (t!("route.redirect"), r.redirects),
             (t!("route.direct_response"), r.direct_responses),
             (t!("route.weighted_cluster"), r.weighted_clusters),
-            (t!("route.per_filter"), r.per_filter_configs),
-            (t!("route.retry"), r.retry_policies),
-            (t!("route.header_change"), r.header_changes),
+            (t!("route.retry"), r.plain_retries),
+            (t!("route.retry.predicate"), r.retry_predicates),
+            (t!("route.header_addition"), r.header_additions),
+            (t!("route.header_removal"), r.header_removals),
             (t!("route.hash"), r.hash_policies),
             (t!("route.mirror"), r.mirrors),
             (t!("route.rate_limit"), r.rate_limits),

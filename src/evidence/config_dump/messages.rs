@@ -366,9 +366,9 @@ message! {
         domains: StringList = "domains",
         routes: List<Route> = "routes",
         matcher: Count = "matcher",
-        per_filter: Count = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
+        per_filter: Entries<AnySub> = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
             | "perFilterConfig",
-        retry_policy: Count = "retry_policy" | "retryPolicy",
+        retry_policy: Opt<RetryPolicy> = "retry_policy" | "retryPolicy",
         rate_limits: Count = "rate_limits" | "rateLimits",
         mirrors: List<Mirror> = "request_mirror_policies" | "requestMirrorPolicies",
         req_add: Count = "request_headers_to_add" | "requestHeadersToAdd",
@@ -400,10 +400,14 @@ message! {
 }
 
 message! {
+    struct RetryPolicy { predicates: Count = "retry_host_predicate" | "retryHostPredicate" }
+}
+
+message! {
     struct WeightedCluster {
         name: Text = "name",
         header: Count = "cluster_header" | "clusterHeader",
-        per_filter: Count = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
+        per_filter: Entries<AnySub> = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
             | "perFilterConfig",
     }
 }
@@ -421,7 +425,7 @@ message! {
         inline_plugin: Count = "inline_cluster_specifier_plugin" | "inlineClusterSpecifierPlugin",
         mirrors: List<Mirror> = "request_mirror_policies" | "requestMirrorPolicies",
         mirror: Opt<Mirror> = "request_mirror_policy" | "requestMirrorPolicy",
-        retry_policy: Count = "retry_policy" | "retryPolicy",
+        retry_policy: Opt<RetryPolicy> = "retry_policy" | "retryPolicy",
         hash_policy: Count = "hash_policy" | "hashPolicy",
         rate_limits: Count = "rate_limits" | "rateLimits",
     }
@@ -433,7 +437,7 @@ message! {
         route: Opt<RouteAction> = "route",
         redirect: Count = "redirect",
         direct: Count = "direct_response" | "directResponse",
-        per_filter: Count = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
+        per_filter: Entries<AnySub> = "typed_per_filter_config" | "typedPerFilterConfig" | "per_filter_config"
             | "perFilterConfig",
         req_add: Count = "request_headers_to_add" | "requestHeadersToAdd",
         req_remove: Count = "request_headers_to_remove" | "requestHeadersToRemove",

@@ -9,14 +9,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::messages as wire;
 use super::shape::{ElementKind, ListField, ResourceKind, bare_type};
 use crate::evidence::json::fields;
-use crate::evidence::json::message::{Loose, Opt, Sub, Text};
+use crate::evidence::json::message::{Entries, Loose, Opt, Sub, Text};
 use crate::evidence::json::names::{self, empty, word};
 use crate::evidence::json::tally::{self, Tally};
 use crate::model::envoy::{
-    Bootstrap, Cluster, ClusterStatus, Discovery, EndpointSet, Extension, ExtensionConfig, FilterChain, HealthChecks,
-    HostCounts, HttpConnectionManager, Listener, LoadBalancing, Meta, Name, NetworkFilter, Node, Owner, Payload,
-    PayloadKind, RouteCounts, RouteSource, RouteTable, ScopedRoutes, Secret, SecretKind, SecretRef, Source, State,
-    StatsConfig, TlsContext, UnixMs, VirtualHost,
+    Bootstrap, Cluster, ClusterStatus, Discovery, EndpointSet, Extension, ExtensionConfig, FilterChain,
+    FilterOverrides, HealthChecks, HostCounts, HttpConnectionManager, Listener, LoadBalancing, Meta, Name,
+    NetworkFilter, Node, Owner, Payload, PayloadKind, RouteCounts, RouteSource, RouteTable, ScopedRoutes, Secret,
+    SecretKind, SecretRef, Source, State, StatsConfig, TlsContext, UnixMs, VirtualHost,
 };
 use crate::model::source::Span;
 
@@ -581,15 +581,41 @@ fn push_cluster(list: &mut Vec<Name>, name: &Name) {
 }
 
 /// A virtual host whose JSON is `text`.
+fn retries(counts: &mut RouteCounts, policy: &Opt<wire::RetryPolicy>) {
+    if let Some(policy) = &policy.0 {
+        match policy.predicates.get() {
+            0 => counts.plain_retries += 1,
+            predicates => counts.retry_predicates += predicates,
+        }
+    }
+}
+
+fn overrides(all: &mut Vec<FilterOverrides>, entries: &Entries<wire::AnySub>) {
+    for (_, config) in &entries.0 {
+        let (_, type_name) = effective(config.value());
+        let weight = config.tally().weight;
+        match all.iter_mut().find(|o| &*o.type_name == type_name) {
+            Some(known) => {
+                known.count += 1;
+                known.weight = known.weight + weight;
+            }
+            None => all.push(FilterOverrides { type_name: word(type_name), count: 1, weight }),
+        }
+    }
+}
+
 pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> VirtualHost {
     let mut counts = RouteCounts {
-        per_filter_configs: b.per_filter.get(),
-        retry_policies: u32::from(b.retry_policy.present()),
         rate_limits: b.rate_limits.get(),
-        header_changes: b.req_add.get() + b.req_remove.get() + b.resp_add.get() + b.resp_remove.get(),
+        header_additions: b.req_add.get() + b.resp_add.get(),
+        header_removals: b.req_remove.get() + b.resp_remove.get(),
         mirrors: b.mirrors.0.len() as u32,
+        virtual_clusters: b.virtual_clusters.0.len() as u32,
         ..RouteCounts::default()
     };
+    retries(&mut counts, &b.retry_policy);
+    let mut filter_overrides = Vec::new();
+    overrides(&mut filter_overrides, &b.per_filter);
     // nearly all virtual hosts lead to a handful of clusters; the exceptions are sorted once at the end
     let mut clusters: Vec<Name> = Vec::new();
     let mut many = false;
@@ -624,8 +650,9 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
         counts.query_matchers += m.query.get();
         counts.redirects += u32::from(r.redirect.present());
         counts.direct_responses += u32::from(r.direct.present());
-        counts.per_filter_configs += r.per_filter.get();
-        counts.header_changes += r.req_add.get() + r.req_remove.get() + r.resp_add.get() + r.resp_remove.get();
+        overrides(&mut filter_overrides, &r.per_filter);
+        counts.header_additions += r.req_add.get() + r.resp_add.get();
+        counts.header_removals += r.req_remove.get() + r.resp_remove.get();
         if route_owner.is_none() {
             route_owner = owner(&r.metadata);
         }
@@ -638,7 +665,7 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
         if let Some(w) = &a.weighted.0 {
             for c in &w.clusters.0 {
                 counts.weighted_clusters += 1;
-                counts.per_filter_configs += c.per_filter.get();
+                overrides(&mut filter_overrides, &c.per_filter);
                 dynamic_cluster |= c.header.present();
                 add(&mut clusters, &c.name.0);
             }
@@ -647,7 +674,7 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
             counts.mirrors += 1;
             add(&mut clusters, &mirror.cluster.0);
         }
-        counts.retry_policies += u32::from(a.retry_policy.present());
+        retries(&mut counts, &a.retry_policy);
         counts.hash_policies += a.hash_policy.get();
         counts.rate_limits += a.rate_limits.get();
     }
@@ -656,11 +683,13 @@ pub(crate) fn virtual_host(b: wire::VirtualHost, tally: &Tally, text: &str) -> V
         clusters.dedup();
     }
     clusters.shrink_to_fit();
+    filter_overrides.shrink_to_fit();
     VirtualHost {
         name: b.name.0,
         domains: b.domains.count,
         domain_bytes: b.domains.bytes,
         routes: counts,
+        filter_overrides,
         clusters,
         stat_names,
         dynamic_cluster,

@@ -323,6 +323,7 @@ pub(super) fn hosts(d: &mut Design) {
             &|_| json!({}),
         );
     }
+    groups(d, "weights=differ x100", 2, 1, 100, &|_, h| json!({"load_balancing_weight": h % 3 + 1}), &|_| json!({}));
     groups(d, "weights=same x10", 1, 1, 10, &|_, _| json!({"load_balancing_weight": 1}), &|_| json!({}));
     groups(
         d,

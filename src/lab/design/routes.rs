@@ -40,8 +40,9 @@ pub(super) fn routes(d: &mut Design) {
         vhost("one", &["*".into()], (0..400).map(|k| route(&format!("/path-{k:03}"), "backend")).collect())
     });
     let to = json!({"cluster": "backend"});
+    // so many that what one option costs stands out from the noise of a reading
     let r = |d: &mut Design, name: &str, make: &dyn Fn(usize) -> Value| {
-        d.routes(name, 1, n, |i| host_with_route(i, make(i)))
+        d.routes(name, 1, n, |i| host_with_routes(i, (0..10).map(|k| make(10 * i + k)).collect()))
     };
     r(d, "match=path", &|_| json!({"match": {"path": "/exact/path"}, "route": to}));
     r(d, "match=long prefix", &|i| json!({"match": {"prefix": format!("/{}/{i}", "x".repeat(100))}, "route": to}));
@@ -165,87 +166,15 @@ pub(super) fn routes(d: &mut Design) {
     r(d, "route=remove headers", &|_| on_route(json!({"request_headers_to_remove": ["x-one", "x-two", "x-three"]})));
     r(d, "route=stat_prefix", &|i| on_route(json!({"stat_prefix": format!("route_{i}")})));
     r(d, "route=tracing", &|_| on_route(json!({"tracing": {"random_sampling": {"numerator": 10}}})));
-    for (label, name, type_name, fields) in [
-        (
-            "rbac",
-            "envoy.filters.http.rbac",
-            "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
-            json!({"rbac": rbac(1)}),
-        ),
-        (
-            "rbac 5",
-            "envoy.filters.http.rbac",
-            "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
-            json!({"rbac": rbac(5)}),
-        ),
-        (
-            "cors",
-            "envoy.filters.http.cors",
-            "envoy.extensions.filters.http.cors.v3.CorsPolicy",
-            json!({"allow_origin_string_match": [{"exact": "https://example.com"}], "allow_methods": "GET,POST", "allow_headers": "content-type", "max_age": "86400"}),
-        ),
-        (
-            "fault",
-            "envoy.filters.http.fault",
-            "envoy.extensions.filters.http.fault.v3.HTTPFault",
-            json!({"abort": {"http_status": 503, "percentage": {"numerator": 10}}}),
-        ),
-        (
-            "ext_authz",
-            "envoy.filters.http.ext_authz",
-            "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
-            json!({"disabled": true}),
-        ),
-        (
-            "local_ratelimit",
-            "envoy.filters.http.local_ratelimit",
-            "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-            json!({"stat_prefix": "route", "token_bucket": {"max_tokens": 100, "tokens_per_fill": 100, "fill_interval": "1s"}, "filter_enabled": {"default_value": {"numerator": 100}}}),
-        ),
-        (
-            "lua",
-            "envoy.filters.http.lua",
-            "envoy.extensions.filters.http.lua.v3.LuaPerRoute",
-            json!({"disabled": true}),
-        ),
-        (
-            "buffer",
-            "envoy.filters.http.buffer",
-            "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-            json!({"disabled": true}),
-        ),
-        (
-            "header_mutation",
-            "envoy.filters.http.header_mutation",
-            "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
-            json!({"mutations": {"request_mutations": [{"append": {"header": {"key": "x", "value": "y"}}}]}}),
-        ),
-        (
-            "jwt_authn",
-            "envoy.filters.http.jwt_authn",
-            "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
-            json!({"disabled": true}),
-        ),
-        (
-            "compressor",
-            "envoy.filters.http.compressor",
-            "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute",
-            json!({"disabled": true}),
-        ),
-        (
-            "stateful_session",
-            "envoy.filters.http.stateful_session",
-            "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
-            json!({"disabled": true}),
-        ),
-        ("disabled", "envoy.filters.http.cors", "envoy.config.route.v3.FilterConfig", json!({"disabled": true})),
-    ] {
-        r(d, &format!("per_filter={label}"), &|_| {
-            on_route(json!({"typed_per_filter_config": {(name): typed(type_name, fields.clone())}}))
+    for (label, type_name, fields) in overrides() {
+        let filter = label.split(' ').next().unwrap_or(label);
+        let name = format!("envoy.filters.http.{}", if filter == "disabled" { "cors" } else { filter });
+        r(d, &format!("override={label}"), &|_| {
+            on_route(json!({"typed_per_filter_config": {(name.clone()): typed(type_name, fields.clone())}}))
         });
     }
     let v = |d: &mut Design, name: &str, make: &dyn Fn(usize) -> Value| {
-        d.routes(name, 1, n, |i| with(plain_host(i), make(i)))
+        d.routes(name, 1, 4 * n, |i| with(plain_host(i), make(i)))
     };
     v(d, "vhost=retry", &|_| json!({"retry_policy": {"retry_on": "5xx", "num_retries": 3}}));
     v(
@@ -255,11 +184,14 @@ pub(super) fn routes(d: &mut Design) {
     );
     v(d, "vhost=attempt", &|_| json!({"include_request_attempt_count": true}));
     v(d, "vhost=tls", &|_| json!({"require_tls": "ALL"}));
-    v(
-        d,
-        "vhost=virtual_clusters",
-        &|_| json!({"virtual_clusters": [{"name": "api", "headers": [{"name": ":path", "string_match": {"prefix": "/api"}}]}]}),
-    );
+    for count in [1, 4] {
+        v(d, &format!("vhost=virtual_clusters {count}"), &|_| {
+            let list: Vec<Value> = (0..count)
+                .map(|k| json!({"name": format!("api-{k}"), "headers": [{"name": ":path", "string_match": {"prefix": "/api"}}]}))
+                .collect();
+            json!({"virtual_clusters": list})
+        });
+    }
     v(
         d,
         "vhost=per_filter cors",
@@ -279,6 +211,107 @@ pub(super) fn routes(d: &mut Design) {
         w.routes[0] = table("shared", (0..200).map(istio_vhost).collect());
         w.listeners.push(listener("main", vec![chain(vec![hcm("shared", rds("shared"), vec![], json!({}))])]));
     });
+}
+
+/// What routes configure for HTTP filters: the filter's name with a mark, the type, its fields.
+pub(super) fn overrides() -> Vec<(&'static str, &'static str, Value)> {
+    let limit = json!({"stat_prefix": "route", "token_bucket": {"max_tokens": 100, "tokens_per_fill": 100, "fill_interval": "1s"},
+        "filter_enabled": {"default_value": {"numerator": 100}}});
+    let descriptors = json!({"descriptors": [{"entries": [{"key": "path", "value": "/api"}],
+        "token_bucket": {"max_tokens": 10, "tokens_per_fill": 10, "fill_interval": "60s"}}]});
+    let mutation = |key: &str| json!([{"append": {"header": {"key": key, "value": "y"}}}]);
+    vec![
+        ("rbac 1", "envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({"rbac": rbac(1)})),
+        ("rbac 5", "envoy.extensions.filters.http.rbac.v3.RBACPerRoute", json!({"rbac": rbac(5)})),
+        (
+            "cors",
+            "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+            json!({"allow_origin_string_match": [{"exact": "https://example.com"}], "allow_methods": "GET,POST", "allow_headers": "content-type", "max_age": "86400"}),
+        ),
+        (
+            "cors regex",
+            "envoy.extensions.filters.http.cors.v3.CorsPolicy",
+            json!({"allow_origin_string_match": [{"safe_regex": {"regex": "https://.*\\.example\\.com"}}, {"prefix": "https://"}], "allow_credentials": true, "expose_headers": "x-one,x-two"}),
+        ),
+        (
+            "fault",
+            "envoy.extensions.filters.http.fault.v3.HTTPFault",
+            json!({"abort": {"http_status": 503, "percentage": {"numerator": 10}}}),
+        ),
+        (
+            "fault delay",
+            "envoy.extensions.filters.http.fault.v3.HTTPFault",
+            json!({"delay": {"fixed_delay": "2s", "percentage": {"numerator": 10}}, "abort": {"http_status": 503, "percentage": {"numerator": 10}}}),
+        ),
+        ("ext_authz", "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute", json!({"disabled": true})),
+        (
+            "ext_authz context",
+            "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+            json!({"check_settings": {"context_extensions": {"virtual_host": "app.example.com", "policy": "default"}}}),
+        ),
+        ("local_ratelimit", "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit", limit.clone()),
+        (
+            "local_ratelimit descriptors",
+            "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+            with(limit, descriptors),
+        ),
+        (
+            "ratelimit",
+            "envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute",
+            json!({"vh_rate_limits": "INCLUDE"}),
+        ),
+        ("lua", "envoy.extensions.filters.http.lua.v3.LuaPerRoute", json!({"disabled": true})),
+        ("buffer", "envoy.extensions.filters.http.buffer.v3.BufferPerRoute", json!({"disabled": true})),
+        (
+            "buffer size",
+            "envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+            json!({"buffer": {"max_request_bytes": 4_194_304}}),
+        ),
+        (
+            "header_mutation",
+            "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
+            json!({"mutations": {"request_mutations": mutation("x")}}),
+        ),
+        (
+            "header_mutation both",
+            "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
+            json!({"mutations": {"request_mutations": mutation("x"), "response_mutations": mutation("y")}}),
+        ),
+        ("jwt_authn", "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig", json!({"disabled": true})),
+        (
+            "jwt_authn named",
+            "envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig",
+            json!({"requirement_name": "provider"}),
+        ),
+        ("compressor", "envoy.extensions.filters.http.compressor.v3.CompressorPerRoute", json!({"disabled": true})),
+        (
+            "stateful_session",
+            "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+            json!({"disabled": true}),
+        ),
+        (
+            "csrf",
+            "envoy.extensions.filters.http.csrf.v3.CsrfPolicy",
+            json!({"filter_enabled": {"default_value": {"numerator": 100}}}),
+        ),
+        ("ext_proc", "envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute", json!({"disabled": true})),
+        (
+            "basic_auth",
+            "envoy.extensions.filters.http.basic_auth.v3.BasicAuthPerRoute",
+            json!({"users": {"inline_string": "user:{SHA}2kuSN7rMzfGcB2DKt67EqDWQELA="}}),
+        ),
+        (
+            "bandwidth_limit",
+            "envoy.extensions.filters.http.bandwidth_limit.v3.BandwidthLimit",
+            json!({"stat_prefix": "route", "enable_mode": "REQUEST", "limit_kbps": 100, "fill_interval": "0.1s"}),
+        ),
+        (
+            "grpc_json_transcoder",
+            "envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+            json!({"services": [], "proto_descriptor_bin": ""}),
+        ),
+        ("disabled", "envoy.config.route.v3.FilterConfig", json!({"disabled": true})),
+    ]
 }
 
 /// A virtual host as Istio writes it for a service.
