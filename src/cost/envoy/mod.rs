@@ -20,6 +20,7 @@ use std::sync::OnceLock;
 
 use items::Layout;
 use rayon::prelude::*;
+use table::Doubt;
 use term::t;
 use terms::{Part, walk_part};
 
@@ -296,8 +297,14 @@ fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &
     walk_part(proxy, workers, table, part, &mut |item, unit, amount| {
         let sum = &mut raw[layout.index(item)];
         match unit {
-            Unit::Term(term) if table.is_loose(term) => sum.loose += table.price(term) * amount,
-            Unit::Term(term) => sum.measured += table.price(term) * amount,
+            Unit::Term(term) => {
+                let sum = match table.doubt(term) {
+                    Doubt::None => &mut sum.measured,
+                    Doubt::Loose => &mut sum.loose,
+                    Doubt::Waiting => &mut sum.waiting,
+                };
+                *sum += table.price(term) * amount;
+            }
             Unit::Unmeasured(class, kind) => {
                 if let Some(usual) = table.usual(class) {
                     sum.by_size += usual * amount;
@@ -314,6 +321,7 @@ fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &
 struct Raw {
     measured: f64,
     loose: f64,
+    waiting: f64,
     by_size: f64,
 }
 
@@ -321,6 +329,7 @@ impl std::ops::AddAssign for Raw {
     fn add_assign(&mut self, o: Self) {
         self.measured += o.measured;
         self.loose += o.loose;
+        self.waiting += o.waiting;
         self.by_size += o.by_size;
     }
 }
@@ -330,6 +339,7 @@ impl Raw {
         let round = |x: f64| x.max(0.0).round() as u64;
         Estimate::within(round(self.measured), percent)
             + Estimate::within(round(self.loose), percent.max(LOOSE))
+            + Estimate { bytes: round(self.waiting), low: 0, high: round(self.waiting / table::WAITING_SHARE) }
             + Estimate::within(round(self.by_size), BY_SIZE)
     }
 }

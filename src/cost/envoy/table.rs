@@ -67,8 +67,8 @@ pub struct Table {
     pub idle: u64,
     /// Bytes per unit, by number of the term.
     prices: Vec<f64>,
-    /// By number of the term: what it costs depends on more than a dump shows.
-    loose: Vec<bool>,
+    /// By number of the term.
+    doubts: Vec<Doubt>,
     /// Measured extensions by class and type.
     kinds: [HashMap<String, Term>; Class::ALL.len()],
     /// The middle price of each class, for what was never measured.
@@ -81,8 +81,31 @@ pub struct Table {
     filter_families: HashMap<String, FamilyId>,
 }
 
-/// Terms, by how their names begin, whose cost depends on more than a dump shows.
-const LOOSE: [&str; 4] = ["cluster.health", "host.health", "secret.static", "static."];
+/// What a price leaves open although it was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Doubt {
+    #[default]
+    None,
+    /// It depends on more than a dump shows: static resources on how the bootstrap was written, for example.
+    Loose,
+    /// It was measured while health checks waited for an answer. Without one they end at their timeout; a dump does not
+    /// say whether they wait.
+    Waiting,
+}
+
+impl Doubt {
+    fn of(term: &str) -> Self {
+        let begins = ["cluster.health", "host.health", "secret.static", "static."];
+        match () {
+            () if term.starts_with("host.health") && term.ends_with("open") => Self::Waiting,
+            () if begins.iter().any(|b| term.starts_with(b)) => Self::Loose,
+            () => Self::None,
+        }
+    }
+}
+
+/// The share of time that a check of a host that does not answer waits: usual timeouts are a quarter of the interval.
+pub(super) const WAITING_SHARE: f64 = 0.25;
 
 /// The type under which a table's file has the middle price of a class.
 const USUAL: &str = "other";
@@ -95,8 +118,14 @@ impl Table {
             release: file.envoy.clone(),
             date: file.date.clone(),
             idle: file.idle,
-            prices: Term::NAMES.iter().map(|name| file.prices.get(*name).copied().unwrap_or(0.0)).collect(),
-            loose: Term::NAMES.iter().map(|name| LOOSE.iter().any(|begin| name.starts_with(begin))).collect(),
+            prices: Term::NAMES
+                .iter()
+                .map(|name| {
+                    let share = if Doubt::of(name) == Doubt::Waiting { WAITING_SHARE } else { 1.0 };
+                    file.prices.get(*name).copied().unwrap_or(0.0) * share
+                })
+                .collect(),
+            doubts: Term::NAMES.iter().map(|name| Doubt::of(name)).collect(),
             ..Self::of_families(&file.stats)
         };
         for (name, price) in &file.prices {
@@ -126,9 +155,9 @@ impl Table {
         self.prices[term.index()]
     }
 
-    /// Whether what a term costs depends on more than a dump shows.
-    pub(super) fn is_loose(&self, term: Term) -> bool {
-        self.loose.get(term.index()).copied().unwrap_or(false)
+    /// What the price of a term leaves open.
+    pub(super) fn doubt(&self, term: Term) -> Doubt {
+        self.doubts.get(term.index()).copied().unwrap_or_default()
     }
 
     /// Bytes of an extension of a class that was never measured.
