@@ -9,6 +9,8 @@
 pub struct Weight {
     /// JSON objects: messages, and maps.
     pub messages: u32,
+    /// Strings such as `15s`, outside free-form structures: each is a message of its own in Envoy.
+    pub durations: u32,
     /// JSON arrays: repeated fields.
     pub lists: u32,
     /// Elements of arrays that are scalars or strings.
@@ -43,6 +45,7 @@ impl std::ops::Add for Weight {
     fn add(self, o: Self) -> Self {
         Self {
             messages: self.messages.saturating_add(o.messages),
+            durations: self.durations.saturating_add(o.durations),
             lists: self.lists.saturating_add(o.lists),
             list_items: self.list_items.saturating_add(o.list_items),
             fields: self.fields.saturating_add(o.fields),
@@ -62,6 +65,7 @@ impl std::ops::Sub for Weight {
     fn sub(self, o: Self) -> Self {
         Self {
             messages: self.messages.saturating_sub(o.messages),
+            durations: self.durations.saturating_sub(o.durations),
             lists: self.lists.saturating_sub(o.lists),
             list_items: self.list_items.saturating_sub(o.list_items),
             fields: self.fields.saturating_sub(o.fields),

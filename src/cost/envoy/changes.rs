@@ -409,6 +409,7 @@ fn endpoint_subset(proxy: &Proxy, _: &mut Settings) -> Option<Proxy> {
         let w = &mut e.meta.weight;
         *w = Weight {
             messages: share(w.messages),
+            durations: share(w.durations),
             lists: share(w.lists),
             list_items: share(w.list_items),
             fields: share(w.fields),

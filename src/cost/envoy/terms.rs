@@ -261,7 +261,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn weight(&mut self, item: Item, terms: &WeightTerms, w: Weight) {
-        self.put(item, terms.messages, f64::from(w.messages));
+        self.put(item, terms.messages, f64::from(w.messages + w.durations));
         self.put(item, terms.strings, f64::from(w.long_strings));
         self.put(item, terms.string_bytes, w.string_bytes as f64);
         self.put(item, terms.lists, f64::from(w.lists));
@@ -799,7 +799,7 @@ impl<'a> Walk<'a, '_> {
             t!("chain.wire_bytes"),
             size_class(c.weight.wire_bytes().saturating_sub(u64::from(base64))) as f64,
         );
-        self.put(item, t!("chain.messages"), f64::from(c.weight.messages));
+        self.put(item, t!("chain.messages"), f64::from(c.weight.messages + c.weight.durations));
         if let Some(tls) = &c.tls {
             self.put(item, t!("tls.downstream"), 1.0);
             self.stats(item, family!("listener.tls"), stat_name);

@@ -71,6 +71,7 @@ impl Tally {
         Self {
             weight: Weight {
                 messages: 0,
+                durations: 0,
                 lists: 0,
                 list_items: 0,
                 fields: 0,
@@ -320,9 +321,9 @@ pub(crate) fn string(text: &str) -> u64 {
             (KeyClass::InlineBytes, KeyClass::PrivateKey) => "W3JlZGFjdGVkXQ==".len(),
             _ => text.len(),
         };
+        let in_struct = t.in_struct.is_some();
         let w = &mut t.weight;
-        // protojson writes a Duration as text; Envoy keeps a message
-        w.messages += u32::from(is_duration(text.as_bytes()));
+        w.durations += u32::from(!in_struct && is_duration(text.as_bytes()));
         w.strings += 1;
         w.string_bytes += len as u32;
         if len > 22 {

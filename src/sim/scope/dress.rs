@@ -250,6 +250,7 @@ fn scaled(w: Weight, to: u32, from: u32) -> Weight {
     let s = |n: u32| (u64::from(n) * u64::from(to) / u64::from(from)) as u32;
     Weight {
         messages: s(w.messages),
+        durations: s(w.durations),
         lists: s(w.lists),
         list_items: s(w.list_items),
         fields: s(w.fields),
