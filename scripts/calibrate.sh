@@ -13,7 +13,7 @@ for envoy in "$@"; do
   "$meshdump" calibrate --envoy "$envoy" --keep "$work/design" --resume \
     --table "src/cost/envoy/tables/$minor.json" --date "$date"
   "$meshdump" calibrate --envoy "$envoy" --keep "$work/validation" --resume --validate
-  for seeds in 200..236 400..436; do
+  for seeds in 200..236 400..436 500..530 600..630; do
     "$meshdump" calibrate --envoy "$envoy" --keep "$work/validation" --resume --random "$seeds"
   done
 done

@@ -174,9 +174,11 @@ fn knative_revisions() {
     assert!(per_200("low") < 150.0 && per_200("high") > 150.0, "{unit}");
     assert!((per_200("bytes") / 150.0 - 1.0).abs() < 0.2, "{unit}");
     // and a live Envoy 1.36.4, the measured release next to the blog's: 133 after a start, 143 grown, 238 churned
-    for (key, live) in [("low", 133.3), ("bytes", 142.9), ("high", 238.4)] {
+    for (key, live) in [("low", 133.3), ("bytes", 142.9)] {
         assert!((per_200(key) / live - 1.0).abs() < 0.1, "{key}: {} against {live}", per_200(key));
     }
+    // the upper end has to cover what was seen
+    assert!((0.95..1.15).contains(&(per_200("high") / 238.4)), "high: {} against 238.4", per_200("high"));
     let at = unit["limit_at"]["count"].as_u64().unwrap();
     assert!((1200..=1400).contains(&at), "{unit}");
     let points = report["growth"]["points"].as_array().unwrap();

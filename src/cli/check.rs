@@ -25,7 +25,7 @@ use crate::report::{self, clean};
   meshdump check config_dump.json                            fails when it grew by more than 5 %, or drains more
   meshdump check new.json --baseline old.json                the same against another dump
   meshdump check bug-report.tar.gz --budget 'allocated <= 384Mi' --budget 'draining.listeners <= 50'
-  meshdump check stream.jsonl.gz --limit 512Mi --budget 'replay.limit.pct <= 80%' --budget 'replay.drains <= 20'
+  meshdump check stream.jsonl.gz --limit 512Mi --budget 'replay.limit.pct <= 80%'
   meshdump check maps.json --budget 'bpf.memlock <= 200Mi'
   meshdump check dumps/ -o sarif=check.sarif -o junit=check.xml -o github
 

@@ -22,7 +22,7 @@ pub const PREFIX: &str = "random/";
 pub(super) const TRAINING: std::ops::Range<u64> = 1..160;
 
 /// Seeds from here on were drawn after the last change of the model and of the prices.
-const FRESH: u64 = 400;
+const FRESH: u64 = 600;
 
 /// Whether a run's name is of a seed that nothing was changed for.
 pub(super) fn is_fresh(name: &str) -> bool {

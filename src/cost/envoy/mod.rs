@@ -301,7 +301,7 @@ fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &
                 let sum = match table.doubt(term) {
                     Doubt::None => &mut sum.measured,
                     Doubt::Loose => &mut sum.loose,
-                    Doubt::Waiting => &mut sum.waiting,
+                    Doubt::Kept => &mut sum.kept,
                 };
                 *sum += table.price(term) * amount;
             }
@@ -321,7 +321,7 @@ fn raw_part(proxy: &Proxy, workers: u32, table: &Table, layout: &Layout, part: &
 struct Raw {
     measured: f64,
     loose: f64,
-    waiting: f64,
+    kept: f64,
     by_size: f64,
 }
 
@@ -329,7 +329,7 @@ impl std::ops::AddAssign for Raw {
     fn add_assign(&mut self, o: Self) {
         self.measured += o.measured;
         self.loose += o.loose;
-        self.waiting += o.waiting;
+        self.kept += o.kept;
         self.by_size += o.by_size;
     }
 }
@@ -339,7 +339,7 @@ impl Raw {
         let round = |x: f64| x.max(0.0).round() as u64;
         Estimate::within(round(self.measured), percent)
             + Estimate::within(round(self.loose), percent.max(LOOSE))
-            + Estimate { bytes: round(self.waiting), low: 0, high: round(self.waiting / table::WAITING_SHARE) }
+            + Estimate { bytes: round(self.kept), low: 0, high: round(self.kept / table::KEPT_SHARE) }
             + Estimate::within(round(self.by_size), BY_SIZE)
     }
 }

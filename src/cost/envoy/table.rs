@@ -90,22 +90,24 @@ pub(super) enum Doubt {
     Loose,
     /// It was measured while health checks waited for an answer. Without one they end at their timeout; a dump does not
     /// say whether they wait.
-    Waiting,
+    Kept,
 }
 
 impl Doubt {
     fn of(term: &str) -> Self {
         let begins = ["cluster.health", "host.health", "secret.static", "static."];
         match () {
-            () if term.starts_with("host.health") && term.ends_with("open") => Self::Waiting,
+            () if term.starts_with("host.health") && term.ends_with("open") => Self::Kept,
             () if begins.iter().any(|b| term.starts_with(b)) => Self::Loose,
             () => Self::None,
         }
     }
 }
 
-/// The share of time that a check of a host that does not answer waits: usual timeouts are a quarter of the interval.
-pub(super) const WAITING_SHARE: f64 = 0.25;
+/// The share of checked hosts whose connection is taken to be kept. A check keeps its connection open for the next one
+/// (`reuse_connection`) when the host takes it, also when the answer is bad; a dump says only HEALTHY or not. So it is
+/// the middle of none and all, which are the bounds.
+pub(super) const KEPT_SHARE: f64 = 0.5;
 
 /// The type under which a table's file has the middle price of a class.
 const USUAL: &str = "other";
@@ -121,7 +123,7 @@ impl Table {
             prices: Term::NAMES
                 .iter()
                 .map(|name| {
-                    let share = if Doubt::of(name) == Doubt::Waiting { WAITING_SHARE } else { 1.0 };
+                    let share = if Doubt::of(name) == Doubt::Kept { KEPT_SHARE } else { 1.0 };
                     file.prices.get(*name).copied().unwrap_or(0.0) * share
                 })
                 .collect(),

@@ -590,7 +590,7 @@ impl<'a> Walk<'a, '_> {
         }
         let checks = c.health_checks;
         if checks.all > 0 {
-            // what does not answer keeps the connection that was tried
+            // the connection of a check stays open between checks when the host takes it; loopback without a server refuses
             let (all, open) = (f64::from(hosts.hosts), f64::from(hosts.hosts - hosts.loopback.min(hosts.hosts)));
             self.put(host_item, t!("host.health"), all * f64::from(checks.all));
             self.put(host_item, t!("host.health.http"), all * f64::from(checks.http));

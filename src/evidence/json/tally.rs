@@ -305,7 +305,7 @@ pub(crate) fn key(key: &str) {
 }
 
 /// Text such as `15s` or `0.250s`.
-fn is_duration(text: &[u8]) -> bool {
+pub(in crate::evidence) fn is_duration(text: &[u8]) -> bool {
     matches!(text, [b'0'..=b'9', rest @ .., b's'] if rest.len() < 20 && rest.iter().all(|b| b.is_ascii_digit() || *b == b'.'))
 }
 
