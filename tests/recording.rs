@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use meshdump::evidence::recording::{Loaded, Options, read};
 use meshdump::input::{Document, Limits, collect};
+use meshdump::model::envoy::{Node, ServerInfo};
 use meshdump::model::stream::{Event, GapReason, Push, Recording, Resource, Us, What, XdsType};
 
 mod common;
@@ -733,4 +734,41 @@ fn a_live_envoy_records_itself() {
     }
     agree(&tap, &log);
     what_the_script_did(&tap, &log);
+}
+
+#[test]
+fn a_recording_of_our_own_says_what_envoy_it_was() {
+    let mut first = keeping_texts(sotw(1.0, 1, &[cluster("a")]).as_bytes());
+    let node = Node { id: "sidecar~1".into(), cluster: "web".into(), ..Node::default() };
+    let info = ServerInfo {
+        version: "c0ffee/1.38.3/Clean/RELEASE/BoringSSL".into(),
+        concurrency: Some(3),
+        drain_time_s: Some(45),
+        drain_strategy: "Immediate".into(),
+        node,
+        ..ServerInfo::default()
+    };
+    first.recording.server_info = Some(info.clone());
+    // twice over: what is read is written again
+    let again = keeping_texts(convert(&first).as_bytes());
+    let third = load(convert(&again).as_bytes());
+    for read in [&again, &third] {
+        let read = read.recording.server_info.as_ref().unwrap();
+        let of = |i: &ServerInfo| (i.concurrency, i.drain_time_s, i.drain_strategy.to_lowercase(), i.node.clone());
+        assert_eq!((&*read.version, of(read)), ("1.38.3", of(&info)));
+    }
+}
+
+#[test]
+fn a_second_node_is_a_problem() {
+    let request =
+        |id: &str| format!("{{\"t\":0,\"type_url\":\"{CDS}\",\"node\":{{\"id\":\"{id}\"}},\"resource_names\":[]}}\n");
+    let one = request("a") + &sotw(1.0, 1, &[cluster("a")]) + &request("a");
+    let loaded = load(one.as_bytes());
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    assert_eq!(&*loaded.recording.server_info.unwrap().node.id, "a");
+    let two = one + &request("b") + &sotw(2.0, 2, &[cluster("b")]) + &request("b");
+    let loaded = load(two.as_bytes());
+    let what: Vec<&str> = loaded.problems.iter().map(|p| &*p.what).collect();
+    assert_eq!(what, ["`b` asked too, after `a`: both are read as one Envoy"]);
 }

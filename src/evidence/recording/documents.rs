@@ -4,7 +4,7 @@ use crate::evidence::config_dump::bare_type;
 use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::{End, Item, Outline};
 use crate::evidence::json::skip::skip_space;
-use crate::model::envoy::Name;
+use crate::model::envoy::{Name, Node};
 use crate::model::source::InputId;
 use crate::model::stream::{Push, Pushed, Us, XdsType};
 
@@ -73,7 +73,16 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) t: Option<Us>,
+    /// The node of a request.
+    pub(super) node: Option<Node>,
     pub(super) message: Message,
+}
+
+/// The node that a request names.
+fn node(fields: &[Item<'_>]) -> Option<Node> {
+    let object = get(fields, &["node"]).filter(|n| n.first() == Some(&b'{'))?;
+    let inside: Vec<Item<'_>> = Outline::new(object).into_iter().flatten().collect();
+    Some(Node { id: name(get(&inside, &["id"])), cluster: name(get(&inside, &["cluster"])), ..Node::default() })
 }
 
 /// The fields of an object, and where it ends.
@@ -129,14 +138,14 @@ pub(super) fn read<'a>(
 ) -> Document {
     let t = time_of(fields);
     if let Some(kind) = get(fields, &["k"]).filter(|k| k.first() == Some(&b'"')) {
-        return Document { t, message: Message::Native(native::read(&text(kind), fields, place, met)) };
+        return Document { t, node: None, message: Message::Native(native::read(&text(kind), fields, place, met)) };
     }
     let is_message = |f: &[Item<'_>]| {
         get(f, &["type_url", "typeUrl"]).is_some()
             || get(f, &["resources", "removed_resources", "removedResources"]).is_some()
     };
     if is_message(fields) {
-        return Document { t, message: message(fields, len_bytes, t.is_some(), place, met) };
+        return Document { t, node: node(fields), message: message(fields, len_bytes, t.is_some(), place, met) };
     }
     // `jq -c '{t:now,r:.}'`
     if let Some(inner) = get(fields, &["r", "response", "message", "data"])
@@ -145,17 +154,18 @@ pub(super) fn read<'a>(
         let inner_fields: Vec<Item<'a>> = Outline::new(inner).into_iter().flatten().collect();
         if is_message(&inner_fields) {
             let t = t.or_else(|| time_of(&inner_fields));
-            return Document { t, message: message(&inner_fields, inner.len() as u64, true, place, met) };
+            let message = message(&inner_fields, inner.len() as u64, true, place, met);
+            return Document { t, node: node(&inner_fields), message };
         }
         if get(&inner_fields, &["configs"]).is_some() {
-            return Document { t, message: Message::Dump(place(inner), inner.into()) };
+            return Document { t, node: None, message: Message::Dump(place(inner), inner.into()) };
         }
         let values = observations::of_object(inner);
         if !values.is_empty() {
-            return Document { t, message: Message::Observed(values) };
+            return Document { t, node: None, message: Message::Observed(values) };
         }
     }
-    Document { t, message: Message::Foreign }
+    Document { t, node: None, message: Message::Foreign }
 }
 
 fn message(

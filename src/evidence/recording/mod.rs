@@ -40,7 +40,7 @@ use super::json::names;
 use super::kind::{Kind, sniff};
 use super::load::Recognised;
 use crate::input::{Document, HEAD_BYTES};
-use crate::model::envoy::ServerInfo;
+use crate::model::envoy::{Node, ServerInfo};
 use crate::model::problem::Problem;
 use crate::model::source::InputId;
 use crate::model::stream::{Recording, What};
@@ -147,13 +147,15 @@ pub fn read(documents: &[Document], options: &Options<'_>) -> Loaded {
     }
     answers_once(&mut timeline);
     let labels: Vec<&str> = inputs.iter().map(|i: &Recognised| &*i.label).collect();
-    let Timeline { mut events, bodies, mut problems, times_assumed, node, .. } = timeline;
+    let Timeline { mut events, bodies, mut problems, times_assumed, node, header, .. } = timeline;
     events.sort_by_key(|e| e.t);
     let (bodies, texts, more) = bodies.finish(&labels);
     problems.extend(more);
-    if let (None, Some(node)) = (&out.server_info, node) {
-        out.server_info = Some(ServerInfo { node, ..ServerInfo::default() });
+    let mut told = header.unwrap_or_default();
+    if let (true, Some(node)) = (told.node == Node::default(), node) {
+        told.node = node;
     }
+    out.server_info = out.server_info.or(Some(told).filter(|t| *t != ServerInfo::default()));
     out.events = events;
     out.bodies = bodies;
     out.times_assumed = times_assumed;

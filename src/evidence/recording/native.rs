@@ -13,7 +13,7 @@ use super::bodies::{self, Bodies, Mention, Met, xds_type};
 use super::documents::{text, time};
 use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::{Item, Outline};
-use crate::model::envoy::Name;
+use crate::model::envoy::{Name, Node, ServerInfo};
 use crate::model::source::InputId;
 use crate::model::stream::{Applied, Body, BodyId, DrainPhase, Event, GapReason, Push, Pushed, Us, What, XdsType};
 
@@ -48,7 +48,7 @@ fn full(short: &str) -> &str {
 #[derive(Debug)]
 pub(super) enum Record {
     /// `hdr`.
-    Header { t0: Us, version: u64 },
+    Header { t0: Us, version: u64, info: Box<ServerInfo> },
     /// `res`: a body by its hash; without a text its name and size are all that is known.
     Resource { hash: u64, type_name: Name, name: Name, wire_bytes: u64, exact: bool, body: Option<Mention> },
     /// `push`.
@@ -122,7 +122,19 @@ pub(super) fn read(
     let envoy_hash = || number("hash");
     let what = match kind {
         "hdr" => {
-            return Record::Header { t0: at("t0").unwrap_or_default(), version: number("v").unwrap_or(VERSION) };
+            let inside = |key: &str| get(key).and_then(Outline::new).into_iter().flatten();
+            let of = |key: &str, name: &[u8]| inside(key).find(|f| f.key == name).map(|f| f.value);
+            let node = Node { id: word(of("node", b"id")), cluster: word(of("node", b"cluster")), ..Node::default() };
+            let info = ServerInfo {
+                version: word(get("envoy")),
+                concurrency: count("concurrency"),
+                drain_time_s: of("drain", b"time_s").and_then(|v| text(v).parse().ok()),
+                drain_strategy: word(of("drain", b"strategy")),
+                node,
+                ..ServerInfo::default()
+            };
+            let (t0, version) = (at("t0").unwrap_or_default(), number("v").unwrap_or(VERSION));
+            return Record::Header { t0, version, info: Box::new(info) };
         }
         "res" => {
             let Some(hash) = get("h").and_then(|h| hex(&text(h))) else { return Record::Unknown };
@@ -249,7 +261,7 @@ impl State {
     /// Takes a record at `t` (on the axis) and gives the event it makes.
     pub(super) fn take(&mut self, record: Record, t: Us, input: InputId, bodies: &mut Bodies) -> Option<Event> {
         let (stream, what) = match record {
-            Record::Header { t0, version } => {
+            Record::Header { t0, version, .. } => {
                 self.t0 = t0;
                 self.newer |= version > VERSION;
                 self.held.clear();
@@ -451,11 +463,14 @@ fn header(out: &mut String, loaded: &Loaded, t0: Us) {
         let version = if info.version.is_empty() {
             &*info.node.envoy_version
         } else {
-            info.version.split('/').nth(1).unwrap_or("")
+            info.version.split('/').nth(1).unwrap_or(&info.version)
         };
         if !version.is_empty() {
             out.push_str(",\"envoy\":");
             quoted(out, version);
+        }
+        if let Some(n) = info.concurrency {
+            let _ = write!(out, ",\"concurrency\":{n}");
         }
         if let Some(s) = info.drain_time_s {
             let _ = write!(out, ",\"drain\":{{\"time_s\":{s},\"strategy\":");

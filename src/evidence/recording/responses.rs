@@ -393,6 +393,9 @@ impl<'a> Joiner<'a> {
     }
 
     fn document(&mut self, d: documents::Document, line: u64) {
+        if let Some(node) = d.node {
+            self.timeline.meet(&self.label, node);
+        }
         match d.message {
             Message::Foreign => self.foreign += 1,
             Message::Subscription => {}
@@ -412,6 +415,10 @@ impl<'a> Joiner<'a> {
                     Some(t) if timed => self.time(Some(self.native.time(t)), line),
                     _ => self.previous.unwrap_or_default(),
                 };
+                if let native::Record::Header { info, .. } = &record {
+                    self.timeline.meet(&self.label, info.node.clone());
+                    self.timeline.header.get_or_insert_with(|| (**info).clone());
+                }
                 let event = self.native.take(record, now, self.input, &mut self.timeline.bodies);
                 if let Some(event) = event {
                     self.responses += u64::from(matches!(event.what, What::Push(_)));

@@ -76,8 +76,8 @@ struct Connection {
 pub(super) struct Streams<'a> {
     pub(super) timeline: &'a mut Timeline,
     pub(super) input: InputId,
-    /// The node of the first request that has one.
-    pub(super) node: Option<Node>,
+    /// The first node that asked, and the first other one.
+    nodes: Vec<Node>,
     next_stream: u32,
     undecoded: u32,
     pub(super) responses: u32,
@@ -86,7 +86,7 @@ pub(super) struct Streams<'a> {
 
 impl<'a> Streams<'a> {
     pub(super) fn new(timeline: &'a mut Timeline, input: InputId) -> Self {
-        Self { timeline, input, node: None, next_stream: 0, undecoded: 0, responses: 0, bodiless: 0 }
+        Self { timeline, input, nodes: Vec::new(), next_stream: 0, undecoded: 0, responses: 0, bodiless: 0 }
     }
 
     /// A number for a new stream.
@@ -105,8 +105,11 @@ impl<'a> Streams<'a> {
             self.undecoded += 1;
             return None;
         };
-        if self.node.is_none() {
-            self.node = r.node.filter(|n| *n != Node::default());
+        if let Some(node) = r.node.filter(|n| *n != Node::default())
+            && self.nodes.len() < 2
+            && self.nodes.iter().all(|known| known.id != node.id)
+        {
+            self.nodes.push(node);
         }
         let kind = bodies::xds_type(r.type_name.as_deref().unwrap_or(""));
         if let Some(nonce) = r.nonce
@@ -172,8 +175,8 @@ impl<'a> Streams<'a> {
             let what = format!("{} resources came without a body (heartbeats); they change nothing", self.bodiless);
             self.timeline.problems.push(Problem::new(label, Loss::Nothing, what));
         }
-        if self.timeline.node.is_none() {
-            self.timeline.node = self.node;
+        for node in self.nodes {
+            self.timeline.meet(label, node);
         }
     }
 }
