@@ -80,7 +80,7 @@ fn what_holds_for_every_stream() {
             (0, 0, 0, 0),
             "seed {seed}: everything drains in the end"
         );
-        assert_eq!(whole.drains.len() as u64, whole.drains_total, "seed {seed}");
+        assert_eq!(whole.drains.len() as u64, whole.drained.total(), "seed {seed}");
         assert!(whole.drains.iter().all(|d| d.ends.0 - d.began.0 == 4_000_000), "seed {seed}");
         let most = whole.timeline.iter().map(|r| r.allocated).max().unwrap();
         assert!(whole.peak.row.allocated <= most && settled.allocated <= most, "seed {seed}");
@@ -92,7 +92,7 @@ fn what_holds_for_every_stream() {
 
         // everything twice: nothing more drains, and nothing more is left
         let twice = play(&read(&[&stream.recording(2)]));
-        assert_eq!(twice.drains_total, whole.drains_total, "seed {seed}: a repeated response drains nothing");
+        assert_eq!(twice.drained, whole.drained, "seed {seed}: a repeated response drains nothing");
         let counters = |r: &Run| {
             let c = r.counters;
             (c.listener_added, c.listener_modified, c.listener_removed, c.cluster_added, c.cluster_removed)

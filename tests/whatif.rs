@@ -205,10 +205,25 @@ fn sweeps_files_and_search() {
 fn wrong_usage() {
     let bench = Bench::new();
     bench.put("in.jsonl", stream(&[0.0, 1.0]));
+    bench.put("none.json", r#"[{"name": "nothing", "parts": []}]"#);
+    bench.put("watch.jsonl", r#"{"t":1,"e":{"type":"ADDED","object":{"kind":"Service","metadata":{"name":"b"}}}}"#);
     for (args, why) in [
         (&["whatif", "in.jsonl"][..], "name a scenario"),
         (&["whatif", "in.jsonl", "--policy", "fast"], "no policy is called `fast`"),
-        (&["whatif", "in.jsonl", "--set", "speed=1"], "no setting is called `speed`"),
+        (&["whatif", "in.jsonl", "--set", "speed=1"], "--set speed=1: expected one of drain-time=VALUE"),
+        (&["whatif", "in.jsonl", "--set", "kuma"], "--set kuma: expected one of"),
+        (&["whatif", "in.jsonl", "--fix", "kuma"], "--fix kuma: expected one of reorder, sds"),
+        (&["whatif", "in.jsonl", "--scenario", "kuma + speed=1"], "no setting is called `speed`"),
+        (&["whatif", "in.jsonl", "--scenario", "delta + sotw"], "`sotw`: a scenario has one of these"),
+        (&["whatif", "in.jsonl", "--scenario", "drain-time=1s + drain-time=2s"], "a scenario has one of these"),
+        (&["whatif", "in.jsonl", "--set", "drain-strategy=slow"], "a strategy is gradual or immediate"),
+        (&["whatif", "in.jsonl", "--set", "drain-time=8999999999s"], "is no length of time"),
+        (&["whatif", "in.jsonl", "--policy", "debounce:quiet=1s,quiet=2s"], "`quiet` is given twice"),
+        (&["whatif", "in.jsonl", "--policy", "none:timeout=5s"], "a timeout is that of gate=ack"),
+        (&["whatif", "in.jsonl", "--policy", "none:window=5s"], "no parameter `window`; it takes gate="),
+        (&["whatif", "in.jsonl", "--together"], "name a scenario"),
+        (&["whatif", "in.jsonl", "--scenario-file", "none.json"], "a scenario without parts"),
+        (&["whatif", "watch.jsonl", "--preset", "kuma", "--fix", "reorder"], "expected a version of Contour"),
         (&["whatif", "in.jsonl", "--sweep", "debounce.quiet=5s"], "expected NAME.PARAMETER=FROM..TO:STEP"),
         (&["whatif", "in.jsonl", "--policy", "istio", "--policy", "kuma", "--together"], "a scenario has one policy"),
     ] {
@@ -500,7 +515,9 @@ fn lines_of_istiod_give_pushes_and_waits_of_any_policy() {
     assert_eq!(runs[3]["bound"], Value::Null);
     let text = bench.run(&["whatif", "in.jsonl", "--policy", "istio:after=1s", "--policy", "istio:after=200ms,max=1s"]);
     assert!(text.stdout.contains("memory is not known") && !text.stdout.contains("PEAK"), "{}", text.stdout);
-    assert!(text.stdout.contains("pushes, by where inside their batches"), "{}", text.stdout);
+    assert!(text.stdout.contains("pushes when the changes inside a batch came at equal distances"), "{}", text.stdout);
+    let found = whatif(&bench, &["--search", "--max-staleness", "5s"]);
+    assert!(found["runs"].as_array().unwrap().len() > 30 && found["winner"]["why"].is_string());
     for part in ["drain-time=5s", "reorder", "at-most-k-draining", "istio + drain-time=5s"] {
         let run = bench.run(&["whatif", "in.jsonl", "--scenario", part]);
         assert_eq!(run.code, 2, "{part}: {}", run.stdout);
@@ -612,5 +629,237 @@ fn texts() {
         let run = bench.run(&[&["whatif", input, "--width", "120"][..], &policies].concat());
         assert_eq!((run.code, &*run.stderr), (0, ""));
         settings.bind(|| insta::assert_snapshot!(name, run.stdout));
+    }
+}
+
+#[test]
+fn connections_that_drains_cut() {
+    let bench = Bench::new();
+    // a listener that is replaced whole at 10 s, and what /stats said of its connections
+    let mut lines = Vec::new();
+    for (i, t) in [0, 10].into_iter().enumerate() {
+        let mut l = listener("l", "p");
+        l["per_connection_buffer_limit_bytes"] = json!(1000 + i);
+        lines.push((t, json!({"t": t, "type_url": "type.googleapis.com/envoy.config.listener.v3.Listener", "version_info": i.to_string(), "resources": [l]})));
+    }
+    let line = |t: i32, stats: Value| (t, json!({"t": t, "r": {"stats": stats}}));
+    let stats = |t: i32, active: i32, total: i32| {
+        line(
+            t,
+            json!([{"name": "listener.127.0.0.1_0.downstream_cx_active", "value": active},
+            {"name": "listener.127.0.0.1_0.downstream_cx_total", "value": total}]),
+        )
+    };
+    let without = lines.clone();
+    lines.extend([stats(1, 8, 8), stats(9, 8, 8), stats(12, 8, 8), stats(30, 5, 8), stats(80, 9, 12)]);
+    let put = |mut lines: Vec<(i32, Value)>| {
+        lines.sort_by_key(|l| l.0);
+        let lines: Vec<String> = lines.iter().map(|l| l.1.to_string()).collect();
+        bench.put("in.jsonl", lines.join("\n"));
+    };
+    put(lines);
+    let args = ["--set", "drain-time=5s", "--set", "drain-time=60s", "--set", "drain-strategy=immediate"];
+    let report = whatif(&bench, &args);
+    let runs = report["runs"].as_array().unwrap();
+    let cut = |run: &Value| ["least", "most", "drains_unknown"].map(|k| run["connections_cut"][k].as_u64().unwrap());
+    // 600 s: nobody knows whether the five stay so long; 5 s: all eight were there at 12 s and five at 30 s; 60 s: of the
+    // nine at 80 s four are new
+    assert_eq!(runs.iter().map(cut).collect::<Vec<_>>(), [[0, 5, 0], [5, 8, 0], [5, 5, 0], [0, 5, 0]]);
+    for run in runs {
+        let drained = ["drains", "listeners_drained", "filter_chains_drained"].map(|k| run[k].as_u64().unwrap());
+        assert_eq!(drained, [1, 1, 0]);
+    }
+    assert_eq!(runs[3]["envoy"]["drain_strategy"], "immediate");
+    assert_eq!(runs[3]["peak"], runs[0]["peak"]);
+    let text = bench.run(&["whatif", "in.jsonl", "--set", "drain-time=5s"]).stdout;
+    assert!(text.contains("CUT") && text.contains("5..8") && text.contains("<=5"), "{text}");
+    // nothing is said where nothing was sampled
+    put(without);
+    let report = whatif(&bench, &args);
+    assert_eq!(report["runs"][1]["connections_cut"], Value::Null);
+    assert!(!bench.run(&["whatif", "in.jsonl", "--set", "drain-time=5s"]).stdout.contains("CUT"));
+}
+
+#[test]
+fn a_search_is_scaled_to_what_may_wait() {
+    let bench = Bench::new();
+    bench.put("in.jsonl", stream(&(0..200).map(|i| f64::from(i) * 0.31).collect::<Vec<_>>()));
+    let report = whatif(&bench, &["--search", "--max-staleness", "700ms", "--drain-time", "20s"]);
+    let runs = report["runs"].as_array().unwrap();
+    let names: Vec<&str> = runs.iter().map(|r| r["scenario"].as_str().unwrap()).collect();
+    let distinct: BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(distinct.len(), names.len());
+    let best = report["winner"]["scenario"].as_str().unwrap();
+    let of = |name: &str| runs.iter().find(|r| r["scenario"] == name).unwrap();
+    let peak = |r: &Value| r["peak"]["allocated"]["bytes"].as_u64().unwrap();
+    let p99 = |r: &Value| r["staleness_ms"]["p99"].as_f64().unwrap();
+    assert!(p99(of(best)) <= 700.0 && peak(of(best)) < peak(&runs[0]), "{best}");
+    // the second round looked around the best of the first
+    let first = 1 + 33 + 8;
+    assert!(names.len() > first, "{names:?}");
+    let front: Vec<&Value> = runs.iter().filter(|r| r["pareto"] == true).collect();
+    for r in runs {
+        let beaten = |f: &&Value| peak(f) <= peak(r) && p99(f) <= p99(r);
+        assert!(front.iter().any(beaten), "the front covers {}", r["scenario"]);
+    }
+    // memory alone is limited: the least wait that keeps it, even above ten seconds
+    let resident = |r: &Value| r["peak"]["resident"].as_u64().unwrap();
+    let smallest = runs.iter().map(resident).min().unwrap();
+    let limit = ((smallest + resident(&runs[0])) / 2).to_string();
+    let report = whatif(&bench, &["--search", "--limit", &limit, "--drain-time", "20s"]);
+    let runs = report["runs"].as_array().unwrap();
+    let best = report["winner"]["scenario"].as_str().unwrap();
+    let best = runs.iter().find(|r| r["scenario"] == best).unwrap();
+    let fits: Vec<&Value> = runs.iter().filter(|r| resident(r) <= limit.parse().unwrap()).collect();
+    assert!(fits.iter().all(|r| p99(r) >= p99(best)) && resident(best) <= limit.parse().unwrap());
+}
+
+/// A response, or with `answer` an acknowledgement of the one with this nonce.
+fn response(t: f64, kind: &str, nonce: &str, resources: &[Value]) -> String {
+    let kind = format!("type.googleapis.com/envoy.config.{kind}");
+    json!({"t": t, "type_url": kind, "version_info": nonce, "nonce": nonce, "resources": resources}).to_string()
+}
+
+fn answer(t: f64, kind: &str, nonce: &str) -> String {
+    json!({"t": t, "type_url": format!("type.googleapis.com/envoy.config.{kind}"), "response_nonce": nonce}).to_string()
+}
+
+const CDS: &str = "cluster.v3.Cluster";
+const EDS: &str = "endpoint.v3.ClusterLoadAssignment";
+const LDS: &str = "listener.v3.Listener";
+
+fn eds_cluster(timeout: u32) -> Value {
+    json!({"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "c", "type": "EDS",
+        "connect_timeout": format!("{timeout}s"), "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}}})
+}
+
+fn endpoints() -> Value {
+    json!({"@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", "cluster_name": "c",
+        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": 80}}}}]}]})
+}
+
+/// When a run sent what.
+fn sent(run: &Value) -> Vec<(f64, &str)> {
+    let one = |p: &'_ Value| p["t"].as_f64().unwrap();
+    run["pushes"].as_array().unwrap().iter().map(|p| (one(p), p["xds"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn types_of_one_batch_keep_their_order() {
+    let bench = Bench::new();
+    // endpoints come after the clusters that need them, and clusters once more: in one batch, clusters are first
+    let lines = [
+        response(0.0, CDS, "1", &[eds_cluster(1)]),
+        response(0.01, EDS, "2", &[endpoints()]),
+        response(10.0, CDS, "3", &[eds_cluster(2)]),
+        response(10.1, EDS, "4", &[endpoints()]),
+        response(10.2, CDS, "5", &[eds_cluster(3)]),
+    ];
+    bench.put("in.jsonl", lines.join("\n"));
+    let report = whatif(&bench, &["--policy", "fixed-window:window=1s"]);
+    let run = &report["runs"][1];
+    assert_eq!(sent(run), [(1.0, "CDS"), (1.0, "EDS"), (11.0, "CDS"), (11.0, "EDS")]);
+    let warming = |r: &Value| r["clusters_warming"].as_u64().unwrap();
+    assert!(run["timeline"].as_array().unwrap().iter().all(|r| warming(r) == 0));
+    // without the endpoints in between it was warming in the recording
+    assert!(report["runs"][0]["timeline"].as_array().unwrap().iter().any(|r| warming(r) == 1));
+}
+
+#[test]
+fn what_clusters_waited_for_is_no_time_that_envoy_took() {
+    let bench = Bench::new();
+    let mut lines = Vec::new();
+    // each change of the cluster waits 1.2 s for its endpoints and is answered 5 ms after them
+    for (i, t) in [0.0, 10.0, 11.3].into_iter().enumerate() {
+        let [cds, eds] = [format!("c{i}"), format!("e{i}")];
+        lines.push(response(t, CDS, &cds, &[eds_cluster(i as u32 + 1)]));
+        lines.push(response(t + 1.2, EDS, &eds, &[endpoints()]));
+        lines.push(answer(t + 1.205, CDS, &cds));
+        lines.push(answer(t + 1.205, EDS, &eds));
+    }
+    bench.put("in.jsonl", lines.join("\n"));
+    let report = whatif(&bench, &["--policy", "ack-clocked"]);
+    // answered at 11.205, the change of 11.3 waits for nothing
+    assert_eq!(sent(&report["runs"][1]), sent(&report["runs"][0]));
+    assert_eq!(report["runs"][1]["staleness_ms"]["max"], 0.0);
+}
+
+#[test]
+fn a_rejected_listener_drains_nothing() {
+    let bench = Bench::new();
+    let nack = json!({"t": 10.1, "type_url": "type.googleapis.com/envoy.config.listener.v3.Listener", "response_nonce": "2",
+        "error_detail": {"message": "Error adding/updating listener(s) l: bad"}});
+    let lines = [
+        response(0.0, LDS, "1", &[listener("l", "a")]),
+        answer(0.1, LDS, "1"),
+        response(10.0, LDS, "2", &[listener("l", "b")]),
+        nack.to_string(),
+        response(20.0, LDS, "3", &[listener("l", "c")]),
+        answer(20.1, LDS, "3"),
+    ];
+    bench.put("in.jsonl", lines.join("\n"));
+    let report = whatif(&bench, &["--policy", "at-most-k-draining"]);
+    assert_eq!(times(&report["runs"][1]), [0.0, 10.0, 20.0]);
+    assert_eq!(report["runs"][1]["drains"], 1);
+}
+
+#[test]
+fn a_part_of_its_own_says_more_than_a_policy() {
+    let bench = Bench::new();
+    let lines = [
+        response(0.0, LDS, "1", &[listener("a", "1"), listener("b", "1")]),
+        response(10.0, LDS, "2", &[listener("a", "2"), listener("b", "1")]),
+    ];
+    bench.put("in.jsonl", lines.join("\n"));
+    let report = whatif(&bench, &["--policy", "consul", "--scenario", "consul + sotw"]);
+    let resources = |run: &Value| run["pushes"][1]["resources"].as_u64().unwrap();
+    assert_eq!([1, 2].map(|i| resources(&report["runs"][i])), [1, 2]);
+}
+
+#[test]
+fn a_watch_of_several_files_and_of_what_matters_to_nobody() {
+    let bench = Bench::new();
+    let event = |t: f64, object: Value| json!({"t": t, "e": {"type": "ADDED", "object": object}}).to_string() + "\n";
+    let named = |kind: &str, name: &str, more: Value| {
+        let mut object = json!({"kind": kind, "metadata": {"name": name, "namespace": "d", "labels": {"kubernetes.io/service-name": "b"}}});
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    let ingress = |host: &str| json!({"spec": {"rules": [{"host": host, "http": {"paths": [{"path": "/", "backend": {"service": {"name": "b", "port": {"number": 80}}}}]}}]}});
+    bench.put("services.jsonl", event(0.0, named("Service", "b", json!({}))));
+    let slice = named("EndpointSlice", "b-1", json!({"endpoints": [{"addresses": ["10.0.0.1"]}]}));
+    bench.put("slices.jsonl", event(0.0, slice));
+    let lease = |t: f64| event(t, named("Lease", "leader", json!({})));
+    let ingresses = event(1.0, named("Ingress", "i", ingress("a.io")))
+        + &lease(9.95)
+        + &event(10.0, named("Ingress", "j", ingress("b.io")));
+    bench.put("ingresses.jsonl", ingresses);
+    let args = [
+        "whatif",
+        "services.jsonl",
+        "slices.jsonl",
+        "ingresses.jsonl",
+        "--preset",
+        "contour-0.6",
+        "--policy",
+        "consul",
+        "-o",
+        "json",
+    ];
+    let run = bench.run(&args);
+    assert_eq!((run.code, &*run.stderr), (0, ""));
+    let report = run.json();
+    assert_eq!(report["inputs"].as_array().unwrap().len(), 3);
+    let of = |run: usize, xds: &str| {
+        let all = report["runs"][run]["pushes"].as_array().unwrap().iter().filter(|p| p["xds"] == xds);
+        all.map(|p| p["t"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    // the lease is none of Contour's business: it neither rebuilds nor delays what comes 50 ms after it
+    assert_eq!(of(0, "RDS"), [0.0, 1.0, 10.0]);
+    // Envoy asks for endpoints when it has a cluster, and again only when it has another
+    assert_eq!(of(0, "EDS"), [1.0]);
+    assert_eq!((of(1, "RDS"), of(1, "EDS")), (vec![1.2, 10.2], vec![1.2]));
+    for run in report["runs"].as_array().unwrap() {
+        assert!(run["timeline"].as_array().unwrap().iter().all(|r| r["clusters_warming"] == 0));
     }
 }

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use super::{Exit, Failure, output};
 use crate::generate::{self, cases, contour};
 use crate::model::size::size;
-use crate::sim::control_plane::Policy;
+use crate::model::stream::Us;
+use crate::sim::control_plane::{Policy, parse_duration};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,10 +130,15 @@ struct Contour {
     /// Version of Contour: contour-0.5, contour-0.6, contour-0.12, contour-0.13, contour
     #[arg(long, value_name = "PRESET", default_value = "contour-0.13")]
     preset: Policy,
-    /// Listeners as another version writes them: contour-0.5 inline and in map order, contour-0.12 by SDS, contour-0.13 in
-    /// order besides
-    #[arg(long, value_name = "PRESET")]
-    shape: Option<Policy>,
+    /// Listeners written in another way, as `whatif --fix` does: reorder, sds, merge-chains
+    #[arg(long = "fix", value_name = "FIX", value_parser = ["reorder", "sds", "merge-chains"])]
+    fixes: Vec<String>,
+    /// --drain-time-s of the Envoy that gets them
+    #[arg(long, value_name = "TIME", default_value = "600s", value_parser = parse_duration)]
+    drain_time: Us,
+    /// How long it takes to answer
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
+    answer: Us,
     /// Write the recording too: auto leaves it out above 2 GiB of JSON; `whatif` needs the watch
     /// alone
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
@@ -149,6 +155,8 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
                 let why = format!("--preset {}: expected a version of Contour, as contour-0.13", c.preset.name);
                 return Err(Failure::new(Exit::Usage, why));
             }
+            let asked = |fix: &str| c.fixes.iter().any(|f| f == fix);
+            let shape = contour::Shape::of(&c.preset.name);
             let options = contour::Options {
                 ingresses: c.ingresses,
                 tls: c.tls,
@@ -156,7 +164,14 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Exit, Failure> {
                 names_per_secret: c.names_per_secret,
                 delete: c.delete,
                 policy: c.preset.clone(),
-                shape: contour::Shape::of(&c.shape.as_ref().unwrap_or(&c.preset).name),
+                shape: contour::Shape {
+                    inline_certificates: shape.inline_certificates && !asked("sds"),
+                    sorted: shape.sorted || asked("reorder"),
+                    looks_away: shape.looks_away,
+                    grouped: asked("merge-chains"),
+                },
+                drain_time: c.drain_time,
+                answer: c.answer,
                 keep: match &*c.recording {
                     "always" => contour::Keep::Always,
                     "never" => contour::Keep::Never,

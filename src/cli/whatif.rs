@@ -12,9 +12,12 @@ use super::replay::{Opened, RecordingArgs};
 use super::whatif_watch::Watched;
 use super::{Exit, Failure, whatif_scope};
 use crate::evidence::recording::rewrite;
-use crate::evidence::watch;
+use crate::evidence::watch::{self, Watch};
 use crate::findings::analysis::Input;
-use crate::findings::whatif::{Base, Goal, MOST_DETAILED, Scenario, notes, over_lines, report, runs, sweep};
+use crate::findings::whatif::{
+    Base, FIXES, Goal, MOST_DETAILED, SETTINGS, Scenario, WhatIfRun, logged, notes, over_lines, report, runs, search,
+    side_by_side, sweep,
+};
 use crate::input::{self, Document};
 use crate::model::problem::Loss;
 use crate::model::source::InputId;
@@ -43,7 +46,8 @@ pub(crate) struct WhatIfArgs {
     /// A batching policy; each one is a scenario
     #[arg(long = "policy", value_name = "NAME[:KEY=VALUE,...]")]
     policies: Vec<String>,
-    /// A setting of Envoy: drain-time=45s, envoy-version=1.14, concurrency=4; each one is a scenario
+    /// A setting of Envoy: drain-time=45s, drain-strategy=immediate, envoy-version=1.14, concurrency=4; each one is a
+    /// scenario
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// A fix of the configuration: reorder, sds, rds, merge-chains, delta, sotw; each one is a scenario
@@ -61,7 +65,8 @@ pub(crate) struct WhatIfArgs {
     /// A range of a parameter or setting: debounce.quiet=0s..60s:5s, drain-time=5s..60s:5s
     #[arg(long = "sweep", value_name = "WHAT=FROM..TO:STEP")]
     sweeps: Vec<String>,
-    /// Try a grid of policies and drain times besides
+    /// Look for the smallest peak, or with --limit for the smallest wait: a grid of policies and drain times, and what is
+    /// near the best of it
     #[arg(long)]
     search: bool,
     /// The best scenario must not let changes wait longer (p99)
@@ -102,9 +107,22 @@ struct FileScenario {
 impl WhatIfArgs {
     fn scenarios(&self) -> Result<Vec<Scenario>, Failure> {
         let usage = |why: String| Failure::new(Exit::Usage, why);
+        let wrong = |flag: &str, part: &str, known: &[&str]| {
+            Err(usage(format!("{flag} {part}: expected one of {}", known.join(", "))))
+        };
+        for part in &self.settings {
+            if !part.split_once('=').is_some_and(|(key, _)| SETTINGS.contains(&key.trim())) {
+                return wrong("--set", part, &SETTINGS.map(|s| [s, "=VALUE"].concat()).each_ref().map(|s| &**s));
+            }
+        }
+        for part in &self.fixes {
+            if !FIXES.contains(&part.trim()) {
+                return wrong("--fix", part, &FIXES);
+            }
+        }
         let given: Vec<&String> = self.policies.iter().chain(&self.settings).chain(&self.fixes).collect();
         let mut all = given.iter().map(|part| Scenario::parse(part)).collect::<Result<Vec<_>, _>>().map_err(usage)?;
-        if self.together {
+        if self.together && !given.is_empty() {
             let mut one = Scenario::default();
             given.iter().try_for_each(|part| one.add(part)).map_err(|e| usage(format!("--together: {e}")))?;
             all.push(one);
@@ -118,21 +136,43 @@ impl WhatIfArgs {
         for text in &self.sweeps {
             all.extend(sweep(text).map_err(usage)?);
         }
-        if self.search {
-            for text in [
-                "fixed-window.window=1s..15s:2s",
-                "debounce.quiet=1s..31s:5s",
-                "min-interval.interval=1s..31s:5s",
-                "at-most-k-draining.k=1..4:1",
-                "drain-time=15s..60s:15s",
-            ] {
-                all.extend(sweep(text).map_err(usage)?);
-            }
-        }
-        if all.is_empty() {
+        if all.is_empty() && !self.search {
             return Err(usage("name a scenario: --policy, --set, --fix, --scenario, --sweep or --search".to_owned()));
         }
         Ok(all)
+    }
+
+    fn goal(&self) -> Goal {
+        Goal { max_staleness: self.max_staleness, limit: self.recording.limit() }
+    }
+
+    /// Runs with their timelines, where somebody reads them and there are few.
+    fn detail(&self, scenarios: &[Scenario]) -> bool {
+        self.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED && !self.search
+    }
+
+    /// What `attempt` makes of the scenarios, and with --search of a grid and of what lies near the best of that.
+    fn tried<T>(
+        &self,
+        scenarios: &[Scenario],
+        memory: bool,
+        attempt: impl Fn(&[Scenario]) -> Result<(Vec<WhatIfRun>, T), Failure>,
+    ) -> Result<(Vec<WhatIfRun>, T), Failure> {
+        if !self.search {
+            return attempt(scenarios);
+        }
+        let mut all = scenarios.to_vec();
+        all.extend(
+            search::grid(self.goal(), memory).into_iter().filter(|s| scenarios.iter().all(|g| g.name != s.name)),
+        );
+        let (mut runs, more) = attempt(&all)?;
+        let mut finer = search::finer(&runs, self.goal(), memory);
+        finer.retain(|s| all.iter().all(|a| a.name != s.name));
+        if !finer.is_empty() {
+            runs.extend(attempt(&finer)?.0.into_iter().skip(1));
+            side_by_side(&mut runs);
+        }
+        Ok((runs, more))
     }
 }
 
@@ -147,27 +187,40 @@ fn from_file(path: &PathBuf) -> Result<Vec<Scenario>, Failure> {
     let scenario = |s: FileScenario| {
         let mut made = Scenario::default();
         s.parts.iter().try_for_each(|p| made.add(p)).map_err(|e| Failure::new(Exit::Usage, e))?;
+        if s.parts.is_empty() {
+            return Err(Failure::new(Exit::Usage, format!("{}: a scenario without parts", path.display())));
+        }
         made.name = s.name.unwrap_or(made.name);
         Ok(made)
     };
     list.into_iter().map(scenario).collect()
 }
 
-/// Over the events of a Kubernetes watch, of which any policy can be tried.
-fn over_watch(args: &WhatIfArgs, document: &Document, scenarios: &[Scenario]) -> Result<Exit, Failure> {
-    let unreadable = |e: std::io::Error| Failure::new(Exit::Input, format!("{}: {e}", document.label()));
-    let (bytes, whole) = document.open().map_err(unreadable)?.read_all();
-    let (watch, mut problems) = watch::read(document.label(), &bytes);
-    problems.extend(whole.err().map(|e| document.problem(&e)));
+/// Over the events of Kubernetes watches, of which any policy can be tried.
+fn over_watch(args: &WhatIfArgs, documents: &[Document], scenarios: &[Scenario]) -> Result<Exit, Failure> {
+    if !args.preset.name.starts_with("contour") {
+        let why = format!("--preset {}: expected a version of Contour, as contour-0.13", args.preset.name);
+        return Err(Failure::new(Exit::Usage, why));
+    }
+    let (mut watch, mut problems) = (Watch::default(), Vec::new());
+    for document in documents {
+        let unreadable = |e: std::io::Error| Failure::new(Exit::Input, format!("{}: {e}", document.label()));
+        let (bytes, whole) = document.open().map_err(unreadable)?.read_all();
+        let (more, wrong) = watch::read(document.label(), &bytes);
+        watch.join(more);
+        problems.extend(wrong);
+        problems.extend(whole.err().map(|e| document.problem(&e)));
+    }
     if watch.changes.is_empty() {
         let why = problems
             .first()
             .map_or("no object was added, modified or deleted in it".to_owned(), |p| p.what.to_string());
-        return Err(Failure::new(Exit::Input, format!("{}: a watch without a change: {why}", document.label())));
+        let label = documents.first().map_or("", |d| d.label());
+        return Err(Failure::new(Exit::Input, format!("{label}: a watch without a change: {why}")));
     }
-    let detail = args.output.wants(Format::Json) && scenarios.len() < MOST_DETAILED;
+    let detail = args.detail(scenarios);
     let watched = Watched { watch: &watch, args: &args.recording, preset: &args.preset, answer: args.answer, detail };
-    let done = watched.runs(scenarios)?;
+    let done = args.tried(scenarios, true, |scenarios| watched.runs(scenarios))?;
     let mut notes = vec![format!(
         "the input is {} changes of Kubernetes objects, made into resources as {} makes them: any policy is exact, and \
          changes wait from the event on; Envoy answers after --answer",
@@ -181,14 +234,15 @@ fn over_watch(args: &WhatIfArgs, document: &Document, scenarios: &[Scenario]) ->
         )
     }));
     notes.extend(watch.times_assumed.then(|| "lines without t follow the line before by one second".to_owned()));
-    let inputs = vec![Input {
+    let input = |document: &Document| Input {
         path: document.label().to_owned(),
         kind: "kubernetes_watch".to_owned(),
         bytes: document.stored_bytes(),
         sha256: document.sha256().to_owned(),
         proxy: None,
         note: None,
-    }];
+    };
+    let inputs = documents.iter().map(input).collect();
     let recording = Recording {
         events: watch
             .changes
@@ -198,9 +252,7 @@ fn over_watch(args: &WhatIfArgs, document: &Document, scenarios: &[Scenario]) ->
         times_assumed: watch.times_assumed,
         ..Recording::default()
     };
-    let limit = args.recording.limit();
-    let goal = Goal { max_staleness: args.max_staleness, limit };
-    let whole = report(&recording, done, goal, notes, inputs, &problems);
+    let whole = report(&recording, done, args.goal(), notes, inputs, &problems);
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),
         _ => report::whatif::text(&whole, width),
@@ -216,22 +268,21 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     args.output.specs()?;
     let scenarios = args.scenarios()?;
     let found = args.recording.found();
-    if let [document] = &found.documents[..]
-        && watch::looks_like(document.head())
-    {
-        return over_watch(args, document, &scenarios);
+    if !found.documents.is_empty() && found.documents.iter().all(|d| watch::looks_like(d.head())) {
+        return over_watch(args, &found.documents, &scenarios);
     }
     let rewrites: BTreeSet<Rewrite> = scenarios.iter().map(|s| s.rewrite).filter(|r| !r.is_none()).collect();
     let wants = args.output.wants(Format::Json);
     let opened = args.recording.read(found.documents, found.problems, wants, !rewrites.is_empty())?;
     let Opened { loaded, settings, envoy } = &opened;
-    let goal = Goal { max_staleness: args.max_staleness, limit: settings.limit };
     let events = &loaded.recording.events;
     let lines_only = !events.iter().any(|e| matches!(e.what, What::Push(_)))
         && events.iter().any(|e| matches!(e.what, What::Batch { .. }));
     let (done, notes) = if lines_only {
-        let (runs, notes) =
-            over_lines(&loaded.recording, envoy, &scenarios, args.answer).map_err(|e| Failure::new(Exit::Usage, e))?;
+        let lines = logged(&loaded.recording).map_err(|e| Failure::new(Exit::Input, e))?;
+        let (runs, notes) = args.tried(&scenarios, false, |scenarios| {
+            over_lines(&lines, envoy, scenarios, args.answer).map_err(|e| Failure::new(Exit::Usage, e))
+        })?;
         ((runs, String::new()), notes)
     } else {
         let made = |how: &Rewrite| match rewrite(loaded, *how) {
@@ -244,11 +295,11 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
         let rewritten = rewrites.iter().map(made).collect::<Result<Vec<_>, _>>()?;
         let base =
             Base { recording: &loaded.recording, rewritten: &rewritten, settings: *settings, envoy: envoy.clone() };
-        let detail = wants && scenarios.len() < MOST_DETAILED;
-        let done = runs(&base, &scenarios, args.answer, detail);
+        let detail = args.detail(&scenarios);
+        let done = args.tried(&scenarios, true, |scenarios| Ok(runs(&base, scenarios, args.answer, detail)))?;
         (done, notes(&loaded.recording, &scenarios, args.answer))
     };
-    let whole = report(&loaded.recording, done, goal, notes, inputs(&loaded.inputs), &loaded.problems);
+    let whole = report(&loaded.recording, done, args.goal(), notes, inputs(&loaded.inputs), &loaded.problems);
     args.output.write(|format, width| match format {
         Format::Json => report::json::render(&whole),
         _ => report::whatif::text(&whole, width),

@@ -61,6 +61,7 @@ impl Watched<'_> {
         let shape = Shape {
             inline_certificates: shape.inline_certificates && !scenario.rewrite.sds,
             sorted: shape.sorted || scenario.reorder,
+            looks_away: shape.looks_away,
             grouped: scenario.rewrite.merge_chains,
         };
         let history = History::new(shape, &self.watch.changes);
@@ -121,6 +122,7 @@ impl Watched<'_> {
             sent: &sent,
             matters: &|kind, state| history.matters(kind, state),
             bound: None,
+            connections: None,
         };
         Ok(finish(&base, scenario, policy, &settings, &made))
     }

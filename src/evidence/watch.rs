@@ -1,7 +1,7 @@
 //! A Kubernetes watch as changes in time: lines of `{"t": seconds, "e": {"type", "object"}}`, or of
 //! `kubectl --output-watch-events` itself, which has no times.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,6 +21,16 @@ pub struct Watch {
     /// Events left out as they show what was known: a watch that is started again lists everything once more, under the
     /// same `resourceVersion`.
     pub repeated: usize,
+}
+
+impl Watch {
+    /// Takes in what another watch saw of the same cluster: `kubectl` watches one kind of object per process.
+    pub fn join(&mut self, other: Self) {
+        self.changes.extend(other.changes);
+        self.changes.sort_by_key(|c| c.t);
+        self.times_assumed |= other.times_assumed;
+        self.repeated += other.repeated;
+    }
 }
 
 #[derive(Deserialize)]
@@ -45,14 +55,15 @@ struct Event<'a> {
 #[derive(Deserialize)]
 struct Body<'a> {
     kind: &'a str,
-    #[serde(default)]
-    metadata: Metadata,
+    metadata: Option<Metadata>,
     #[serde(borrow)]
     spec: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
-    #[serde(default)]
-    subsets: Vec<Subset>,
+    /// `Endpoints`.
+    subsets: Option<Vec<Subset>>,
+    /// `EndpointSlice`.
+    endpoints: Option<Vec<serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -61,42 +72,37 @@ struct Metadata {
     namespace: Option<String>,
     #[serde(rename = "resourceVersion")]
     resource_version: Option<String>,
-    annotations: Option<std::collections::BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
 struct Subset {
-    #[serde(default)]
-    addresses: Vec<serde::de::IgnoredAny>,
+    addresses: Option<Vec<serde::de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
 struct Spec {
-    #[serde(default)]
-    tls: Vec<Tls>,
-    #[serde(default)]
-    rules: Vec<Rule>,
+    tls: Option<Vec<Tls>>,
+    rules: Option<Vec<Rule>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Tls {
-    #[serde(default)]
-    hosts: Vec<String>,
+    hosts: Option<Vec<String>>,
     secret_name: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Rule {
     host: Option<String>,
-    #[serde(default)]
-    http: Http,
+    http: Option<Http>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Http {
-    #[serde(default)]
-    paths: Vec<Path>,
+    paths: Option<Vec<Path>>,
 }
 
 #[derive(Deserialize)]
@@ -117,11 +123,10 @@ struct PathBackend {
 #[derive(Deserialize)]
 struct Service {
     name: String,
-    #[serde(default)]
-    port: Port,
+    port: Option<Port>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Port {
     name: Option<String>,
     number: Option<u32>,
@@ -138,6 +143,8 @@ pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
     let mut watch = Watch::default();
     let mut problems = Vec::new();
     let mut known = HashMap::new();
+    // addresses of each slice of a Service, which together are its endpoints
+    let mut slices: HashMap<String, BTreeMap<String, u32>> = HashMap::new();
     let mut t = -1_000_000;
     let mut at = 0_u64;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
@@ -147,14 +154,24 @@ pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
             continue;
         }
         match event(line, &mut t, &mut watch.times_assumed) {
-            Ok(Said::Change(change, version)) => {
-                let key = (std::mem::discriminant(&change.object), key(&change.object).to_owned());
+            Ok(Said::Change(mut change, Seen { version, slice })) => {
+                let key = (std::mem::discriminant(&change.object), key(&change.object).to_owned(), slice.clone());
                 let before = if change.gone { known.remove(&key) } else { known.insert(key, version.clone()) };
                 if !change.gone && version.is_some() && before == Some(version) {
                     watch.repeated += 1;
-                } else {
-                    watch.changes.push(change);
+                    continue;
                 }
+                if let (Object::Endpoints(service, count), Some(slice)) = (&mut change.object, slice) {
+                    let all = slices.entry(service.clone()).or_default();
+                    if change.gone {
+                        all.remove(&slice)
+                    } else {
+                        all.insert(slice, *count)
+                    };
+                    *count = all.values().fold(0, |sum, n| sum.saturating_add(*n));
+                    change.gone = all.is_empty();
+                }
+                watch.changes.push(change);
             }
             Ok(Said::Nothing) => {}
             Ok(Said::Broken(why)) => problems.push(
@@ -173,10 +190,18 @@ pub fn read(label: &str, bytes: &[u8]) -> (Watch, Vec<Problem>) {
     (watch, problems)
 }
 
+/// What tells whether an object was seen before.
+struct Seen {
+    /// `resourceVersion`, where the object is one that matters.
+    version: Option<String>,
+    /// The name of an EndpointSlice.
+    slice: Option<String>,
+}
+
 /// What a line of a watch says.
 enum Said {
-    /// A change, with the object's `resourceVersion`.
-    Change(Change, Option<String>),
+    /// A change.
+    Change(Change, Seen),
     /// `BOOKMARK`: how far the server is.
     Nothing,
     /// `ERROR`, with the server's message.
@@ -202,8 +227,8 @@ fn event(line: &[u8], t: &mut i64, assumed: &mut bool) -> Result<Said, serde_jso
     };
     match kind {
         "ADDED" | "MODIFIED" | "DELETED" => {
-            let (object, version) = object_of(object)?;
-            Ok(Said::Change(Change { t: Us(*t), object, gone: kind == "DELETED" }, version))
+            let (object, seen) = object_of(object)?;
+            Ok(Said::Change(Change { t: Us(*t), object, gone: kind == "DELETED" }, seen))
         }
         "BOOKMARK" => Ok(Said::Nothing),
         "ERROR" => {
@@ -228,49 +253,70 @@ fn key(object: &Object) -> &str {
     }
 }
 
-/// The object, with its `resourceVersion` where it is one that matters.
-fn object_of(object: &RawValue) -> Result<(Object, Option<String>), serde_json::Error> {
+/// The object; of an EndpointSlice its own part of the endpoints.
+fn object_of(object: &RawValue) -> Result<(Object, Seen), serde_json::Error> {
     let body: Body<'_> = serde_json::from_str(object.get())?;
-    let version = body.metadata.resource_version;
-    let namespace = body.metadata.namespace.unwrap_or_else(|| "default".to_owned());
-    let key = format!("{namespace}/{}", body.metadata.name.unwrap_or_default());
+    let metadata = body.metadata.unwrap_or_default();
+    let mut seen = Seen { version: metadata.resource_version, slice: None };
+    let namespace = metadata.namespace.unwrap_or_else(|| "default".to_owned());
+    let name = metadata.name.unwrap_or_default();
+    let key = format!("{namespace}/{name}");
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let object = match body.kind {
         "Ingress" => {
             let spec: Spec = match body.spec {
                 Some(spec) => serde_json::from_str(spec.get())?,
-                None => return Ok((Object::Ingress(key, Vec::new()), version)),
+                None => return Ok((Object::Ingress(key, Vec::new()), seen)),
             };
             let secret_of = |host: &str| {
-                let tls = spec.tls.iter().find(|t| t.hosts.iter().any(|h| h == host))?;
+                let mut all = spec.tls.iter().flatten();
+                let tls = all.find(|t| t.hosts.iter().flatten().any(|h| h == host))?;
                 Some(format!("{namespace}/{}", tls.secret_name.as_deref()?))
             };
-            let sites = spec.rules.iter().map(|rule| {
+            let sites = spec.rules.iter().flatten().map(|rule| {
                 let fqdn = rule.host.clone().unwrap_or_else(|| "*".to_owned());
-                let backends = rule.http.paths.iter().map(|p| backend(p, &namespace)).collect();
+                let paths = rule.http.iter().flat_map(|h| &h.paths).flatten();
+                let backends = paths.map(|p| backend(p, &namespace)).collect();
                 Site { secret: secret_of(&fqdn), fqdn, backends }
             });
             Object::Ingress(key, sites.collect())
         }
         "Secret" => {
             // a generated one has no bytes: what its annotations say stands for them
-            let annotations = format!("{:?}", body.metadata.annotations);
+            let annotations = format!("{:?}", metadata.annotations);
             let content = annotations + body.data.map_or("", RawValue::get);
             Object::Secret(key, xxh3_64(content.as_bytes()))
         }
         "Service" => Object::Service(key),
         "Endpoints" => {
-            let count: usize = body.subsets.iter().map(|s| s.addresses.len()).sum();
-            Object::Endpoints(key, u32::try_from(count).unwrap_or(u32::MAX))
+            let addresses = body.subsets.iter().flatten().map(|s| s.addresses.as_ref().map_or(0, Vec::len));
+            Object::Endpoints(key, count(addresses.sum()))
         }
-        _ => return Ok((Object::Other, None)),
+        "EndpointSlice" => {
+            let service = metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"));
+            match service {
+                Some(service) => {
+                    seen.slice = Some(name);
+                    Object::Endpoints(format!("{namespace}/{service}"), count(body.endpoints.map_or(0, |e| e.len())))
+                }
+                None => Object::Other,
+            }
+        }
+        _ => Object::Other,
     };
-    Ok((object, version))
+    if object == Object::Other {
+        seen.version = None;
+    }
+    Ok((object, seen))
 }
 
 fn backend(path: &Path, namespace: &str) -> Backend {
     let b = &path.backend;
     let (name, port) = match &b.service {
-        Some(s) => (s.name.clone(), s.port.number.map(|n| n.to_string()).or_else(|| s.port.name.clone())),
+        Some(s) => {
+            let port = s.port.as_ref();
+            (s.name.clone(), port.and_then(|p| p.number.map(|n| n.to_string()).or_else(|| p.name.clone())))
+        }
         None => {
             let port = b.service_port.as_ref().map(|p| p.get().trim_matches('"').to_owned());
             (b.service_name.clone().unwrap_or_default(), port)
@@ -319,6 +365,39 @@ mod tests {
         assert_eq!(
             watch.changes[2],
             Change { t: Us(9_000_000), object: Object::Service("default/b".into()), gone: true }
+        );
+    }
+
+    #[test]
+    fn null_is_nothing_and_slices_add_up() {
+        let line =
+            |t: u32, kind: &str, object: &str| format!(r#"{{"t":{t},"e":{{"type":"{kind}","object":{object}}}}}"#);
+        let slice = |name: &str, version: u32, n: usize| {
+            let addresses = vec![r#"{"addresses":["10.0.0.1"]}"#; n].join(",");
+            format!(
+                r#"{{"kind":"EndpointSlice","metadata":{{"name":"{name}","namespace":"n","resourceVersion":"{version}","labels":{{"kubernetes.io/service-name":"b"}}}},"endpoints":[{addresses}]}}"#
+            )
+        };
+        let ingress = r#"{"kind":"Ingress","metadata":{"name":"a","annotations":null,"labels":null},"spec":{"tls":null,"rules":[{"host":"x","http":null},{"host":"y","http":{"paths":null}}]}}"#;
+        let lines = [
+            line(1, "ADDED", ingress),
+            line(2, "ADDED", r#"{"kind":"Endpoints","metadata":{"name":"e"},"subsets":null}"#),
+            line(3, "ADDED", &slice("b-1", 7, 2)),
+            line(4, "ADDED", &slice("b-2", 8, 3)),
+            line(5, "ADDED", &slice("b-2", 8, 3)),
+            line(6, "DELETED", &slice("b-1", 9, 2)),
+            line(7, "DELETED", &slice("b-2", 10, 3)),
+        ];
+        let (watch, problems) = read("w", lines.join("\n").as_bytes());
+        assert_eq!((problems.len(), watch.repeated), (0, 1), "{problems:?}");
+        let said: Vec<(Object, bool)> = watch.changes.into_iter().map(|c| (c.object, c.gone)).collect();
+        let site = |fqdn: &str| Site { fqdn: fqdn.into(), secret: None, backends: vec![] };
+        let endpoints = |n| Object::Endpoints("n/b".into(), n);
+        assert_eq!(said[0], (Object::Ingress("default/a".into(), vec![site("x"), site("y")]), false));
+        assert_eq!(said[1], (Object::Endpoints("default/e".into(), 0), false));
+        assert_eq!(
+            said[2..],
+            [(endpoints(2), false), (endpoints(5), false), (endpoints(3), false), (endpoints(0), true)]
         );
     }
 

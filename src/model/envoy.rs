@@ -693,6 +693,19 @@ pub struct Stats {
     pub concurrency: Option<u64>,
     /// Requests or connections per cluster: `upstream_rq_total` + `upstream_cx_total`, for clusters that have any stat.
     pub cluster_traffic: Vec<(Name, u64)>,
+    /// Connections by listener, in the order of the input.
+    pub listener_connections: Vec<ListenerConnections>,
+}
+
+/// Downstream connections of one listener; old generations that drain count under the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConnections {
+    /// What its stats are kept under: its `stat_prefix`, or its address with `_` for `:`.
+    pub name: Name,
+    /// `downstream_cx_active`.
+    pub active: Option<u64>,
+    /// `downstream_cx_total`.
+    pub total: Option<u64>,
 }
 
 /// Hosts and circuit breakers of `/clusters`.

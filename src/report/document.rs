@@ -456,6 +456,46 @@ pub struct Runs {
     pub recording: RecordingFigures,
     /// The runs, the recorded one first.
     pub runs: Vec<Run>,
+    /// `whatif`: the best run; nothing when none keeps the bounds.
+    pub winner: Option<Winner>,
+    /// What must be known to read the figures.
+    pub notes: Vec<String>,
+}
+
+/// The best run of a what-if.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Winner {
+    /// The scenario.
+    pub scenario: String,
+    /// In one sentence.
+    pub why: String,
+}
+
+/// One type of a run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OfType {
+    /// `LDS`, `CDS` …
+    pub xds: String,
+    /// Responses sent.
+    pub pushes_sent: u64,
+    /// Changes that brought something new.
+    pub changes: u64,
+    /// How long they waited.
+    pub staleness_ms: Staleness,
+}
+
+/// Connections that drains close at their end.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct ConnectionsCut {
+    /// At least.
+    pub least: u64,
+    /// At most.
+    pub most: u64,
+    /// Drains of which nothing is known.
+    pub drains_unknown: u64,
 }
 
 /// What is in a recording.
@@ -488,6 +528,14 @@ pub struct Run {
     pub pushes_sent: Option<u64>,
     /// How long changes waited.
     pub staleness_ms: Option<Staleness>,
+    /// The same for each type.
+    pub by_type: Vec<OfType>,
+    /// Whole listeners that drained.
+    pub listeners_drained: Option<u64>,
+    /// Filter chains that drained in place.
+    pub filter_chains_drained: Option<u64>,
+    /// Connections that drains close, where something says how many there were.
+    pub connections_cut: Option<ConnectionsCut>,
     /// Peak against the first run.
     pub delta_peak: Option<i64>,
     /// No other run is better in both peak and staleness.

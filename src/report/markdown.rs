@@ -4,9 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Analysis, Body, Bpf, Check, Document, Finding, Gate, Proxy, Run};
+use super::document::{Analysis, Body, Bpf, Check, Document, Finding, Gate, Proxy, Runs};
 use super::document_diff::Diff;
-use super::words::{count, fit, signed};
+use super::words::{count, cut, fit, signed};
 use crate::model::size::size;
 
 /// Rows of a table.
@@ -33,7 +33,7 @@ pub(super) fn render(reports: &[Document]) -> String {
                 bpf(&mut out, b);
             }
             Body::Runs(r) => {
-                runs(&mut out, &r.runs);
+                runs(&mut out, r);
                 findings(&mut out, &found, false);
             }
             Body::Check(c) => check(&mut out, c),
@@ -288,7 +288,11 @@ fn bpf(out: &mut String, b: &Bpf) {
     close(out);
 }
 
-fn runs(out: &mut String, runs: &[Run]) {
+fn runs(out: &mut String, r: &Runs) {
+    let runs = &r.runs;
+    if let Some(w) = &r.winner {
+        let _ = writeln!(out, "Best: {}: {}.\n", code(&w.scenario, 80), prose(&w.why));
+    }
     if let Some((run, peak)) = runs.first().and_then(|r| Some((r, r.peak.as_ref()?))) {
         let _ = writeln!(
             out,
@@ -311,7 +315,7 @@ fn runs(out: &mut String, runs: &[Run]) {
     if runs.len() < 2 {
         return;
     }
-    out.push_str("| scenario | peak | against the first | pushes | drains | waits p50 / p99 / max, ms | over the limit |\n|---|--:|--:|--:|--:|--:|--:|\n");
+    out.push_str("| scenario | peak | against the first | pushes | drains: listeners, chains | connections cut | waits p50 / p99 / max, ms | over the limit |\n|---|--:|--:|--:|--:|--:|--:|--:|\n");
     for r in runs.iter().take(FINDINGS) {
         let delta = r.delta_peak.map_or("-".to_owned(), signed);
         let waits = r.staleness_ms.map_or("-".to_owned(), |s| format!("{} / {} / {}", s.p50, s.p99, s.max));
@@ -319,10 +323,15 @@ fn runs(out: &mut String, runs: &[Run]) {
         let pushes = r.pushes_sent.map_or("-".to_owned(), |n| n.to_string());
         let _ = writeln!(
             out,
-            "| {} | {} | {delta} | {pushes} | {} | {waits} | {over} |",
+            "| {} | {} | {delta} | {pushes} | {} | {} | {waits} | {over} |",
             code(r.name(), 80),
             r.peak_bytes().map_or("-".to_owned(), size),
-            r.peak.as_ref().map_or("-".to_owned(), |_| r.drains_total().to_string())
+            match (&r.peak, r.listeners_drained, r.filter_chains_drained) {
+                (None, ..) => "-".to_owned(),
+                (_, Some(listeners), Some(chains)) => format!("{}: {listeners}, {chains}", r.drains_total()),
+                _ => r.drains_total().to_string(),
+            },
+            r.connections_cut.map_or("-".to_owned(), |c| cut(c.least, c.most))
         );
     }
     others(out, runs.len().saturating_sub(FINDINGS) as u64);

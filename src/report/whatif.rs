@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::bpf::{push, table};
-use super::words::{clean, fit, wrap};
+use super::words::{clean, cut, fit, wrap};
 use crate::findings::bpf::{bytes, group};
 use crate::findings::replay::PeakReport;
 use crate::findings::whatif::{WhatIf, WhatIfRun};
@@ -32,12 +32,13 @@ pub fn text(report: &WhatIf, width: usize) -> String {
     let over = group((report.recording.until - report.recording.from).max(0.0).round() as u64);
     let line = match report.recording.pushes {
         _ if first.peak.is_none() => {
-            format!("Simulated over {over} s. ON FRONT: no other scenario has both fewer pushes and a smaller p99.")
+            format!("Simulated over {over} s. FRONT: no other scenario has both fewer pushes and a smaller p99.")
         }
         pushes => format!(
             "Simulated for Envoy {} with {} workers{} over {over} s; cost model {}. PEAK is `allocated`, RSS anonymous memory \
-             at the peak, OLD GENS generations that drain at the peak (whole listeners and in-place updates), ON FRONT: no \
-             other scenario has both a smaller peak and a smaller p99.",
+             at the peak, OLD GENS generations that drain at the peak (whole listeners and in-place updates), DRAINS those of \
+             the whole run (L: of them whole listeners, C: filter chains that drained in place), FRONT: no other scenario has \
+             both a smaller peak and a smaller p99.",
             first.envoy.version,
             first.envoy.concurrency,
             if pushes > 0 { format!(" from {} recorded pushes", group(pushes)) } else { String::new() },
@@ -78,12 +79,17 @@ fn against(run: &WhatIfRun, peak: &PeakReport) -> String {
 fn scenarios(out: &mut String, report: &WhatIf) {
     let limit = report.runs.iter().any(|r| r.over_limit_t.is_some());
     let memory = report.runs.iter().any(|r| r.peak.is_some());
+    let connections = report.runs.iter().any(|r| r.connections_cut.is_some());
     let first_pushes = report.runs.first().map_or(0, |r| r.pushes_sent);
     let mut header = vec!["SCENARIO"];
     if memory {
-        header.extend(["PEAK", "AGAINST", "RSS", "OLD GENS", "DRAINS"]);
+        header.extend(["PEAK", "AGAINST", "RSS", "OLD GENS", "DRAINS (L/C)"]);
     }
-    header.extend(["PUSHES", "SAVED", "P50", "P99", "MAX", "FRONT"]);
+    header.extend(["PUSHES", "SAVED", "P50", "P99", "MAX"]);
+    if connections {
+        header.push("CUT");
+    }
+    header.push("FRONT");
     if limit {
         header.push("OOM AT");
     }
@@ -97,7 +103,12 @@ fn scenarios(out: &mut String, report: &WhatIf) {
                 against(run, peak),
                 bytes(peak.resident),
                 group(u64::from(peak.listeners_draining + peak.groups_draining)),
-                group(run.drains.unwrap_or(0)),
+                format!(
+                    "{} ({}/{})",
+                    group(run.drains.unwrap_or(0)),
+                    group(run.listeners_drained.unwrap_or(0)),
+                    group(run.filter_chains_drained.unwrap_or(0))
+                ),
             ]);
         }
         row.extend([
@@ -106,8 +117,11 @@ fn scenarios(out: &mut String, report: &WhatIf) {
             ms(run.staleness_ms.p50),
             ms(run.staleness_ms.p99),
             ms(run.staleness_ms.max),
-            if run.pareto { "*" } else { "" }.to_owned(),
         ]);
+        if connections {
+            row.push(run.connections_cut.map_or("-".to_owned(), |c| cut(c.least, c.most)));
+        }
+        row.push(if run.pareto { "*" } else { "" }.to_owned());
         if limit {
             row.push(run.over_limit_t.map_or("-".to_owned(), |t| format!("{t}")));
         }

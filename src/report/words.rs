@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::findings::bpf::group;
 use crate::model::size::size;
 
 /// Controls (C1 too), bidirectional overrides and line separators: none of them belongs in a name.
@@ -72,6 +73,15 @@ pub(super) fn signed(bytes: i64) -> String {
 /// `1 proxy`, `17 proxies`.
 pub(super) fn count(n: u64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// Connections that are closed: from at least to at most.
+pub(super) fn cut(least: u64, most: u64) -> String {
+    match (least, most) {
+        _ if least == most => group(most),
+        (0, _) => format!("<={}", group(most)),
+        _ => format!("{}..{}", group(least), group(most)),
+    }
 }
 
 #[cfg(test)]

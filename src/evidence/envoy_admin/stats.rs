@@ -10,7 +10,7 @@ use crate::evidence::json::message::Num;
 use crate::evidence::json::skip::{Skip, skip_space, value_end};
 use crate::evidence::json::{names, tally};
 use crate::evidence::window::{Line, Window};
-use crate::model::envoy::{Name, Stats};
+use crate::model::envoy::{ListenerConnections, Name, Stats};
 use crate::model::problem::{Loss, Problem};
 
 /// A JSON entry longer than this is skipped without being held: that of all histograms.
@@ -201,6 +201,7 @@ struct Gathered {
     lds_rejected: Option<u64>,
     cds_rejected: Option<u64>,
     index: HashMap<Name, usize>,
+    listeners: HashMap<Name, usize>,
 }
 
 impl Gathered {
@@ -218,6 +219,11 @@ impl Gathered {
                     if let Some(cluster) = cluster {
                         self.traffic(&cluster, value);
                     }
+                } else if let Some(counted) =
+                    name.strip_prefix(b"listener_").filter(|c| c.starts_with(b"downstream_cx_"))
+                {
+                    let listener = label_value(labels, b"envoy_listener_address");
+                    self.connections(&listener.unwrap_or_default(), counted, value);
                 } else if let Some(slot) = self.slot(name, b'_') {
                     *slot = Some(value);
                 }
@@ -230,6 +236,10 @@ impl Gathered {
             let cluster = rest.strip_suffix(b".upstream_rq_total").or_else(|| rest.strip_suffix(b".upstream_cx_total"));
             if let Some(cluster) = cluster {
                 self.traffic(&String::from_utf8_lossy(cluster), value);
+            }
+        } else if let Some(rest) = name.strip_prefix(b"listener.") {
+            if let Some(at) = memchr::memrchr(b'.', rest) {
+                self.connections(&String::from_utf8_lossy(&rest[..at]), &rest[at + 1..], value);
             }
         } else if let Some(slot) = self.slot(name, b'.') {
             *slot = Some(value);
@@ -245,6 +255,23 @@ impl Gathered {
         });
         // more labels may split one cluster's counter
         all[at].1 = all[at].1.saturating_add(value);
+    }
+
+    /// What is counted of a listener's connections, if it is: those of one worker and of the admin port are not.
+    fn connections(&mut self, listener: &str, counted: &[u8], value: u64) {
+        let active = counted == b"downstream_cx_active";
+        let of_worker = listener.rsplit('.').next().is_some_and(|last| last.starts_with("worker_"));
+        if !(active || counted == b"downstream_cx_total") || of_worker || matches!(listener, "" | "admin") {
+            return;
+        }
+        let name = names::unique(listener, tally::text_hash(listener.as_bytes()));
+        let all = &mut self.stats.listener_connections;
+        let at = *self.listeners.entry(name.clone()).or_insert_with(|| {
+            all.push(ListenerConnections { name, active: None, total: None });
+            all.len() - 1
+        });
+        let slot = if active { &mut all[at].active } else { &mut all[at].total };
+        *slot = Some(value);
     }
 
     /// Where the value of a stat goes; `separator` is what stands between scopes.
@@ -420,6 +447,11 @@ listener_manager.listener_in_place_updated: 9
 server.memory_allocated: 479000000
 server.memory_heap_size: 0
 server.concurrency: 4
+listener.0.0.0.0_8443.downstream_cx_active: 17
+listener.0.0.0.0_8443.downstream_cx_total: 230
+listener.0.0.0.0_8443.worker_1.downstream_cx_active: 9
+listener.admin.downstream_cx_active: 1
+listener.tls.example.downstream_cx_total: 2
 ";
 
     const PROMETHEUS: &str = r#"# TYPE envoy_cluster_upstream_rq_total counter
@@ -436,6 +468,11 @@ envoy_listener_manager_listener_in_place_updated{} 9
 envoy_server_memory_allocated{} 4.79e+08
 envoy_server_memory_heap_size{} 0
 envoy_server_concurrency{} 4
+envoy_listener_downstream_cx_active{envoy_listener_address="0.0.0.0_8443"} 17
+envoy_listener_downstream_cx_total{envoy_listener_address="0.0.0.0_8443"} 230
+envoy_listener_worker_downstream_cx_active{envoy_worker_id="1",envoy_listener_address="0.0.0.0_8443"} 9
+envoy_listener_admin_downstream_cx_active{} 1
+envoy_listener_downstream_cx_total{envoy_listener_address="tls.example"} 2
 envoy_cluster_x_bucket{le="+Inf"} NaN
 "#;
 
@@ -450,6 +487,11 @@ envoy_cluster_x_bucket{le="+Inf"} NaN
 {"name":"listener_manager.listener_in_place_updated","value":9},
 {"name":"server.memory_allocated","value":479000000},{"name":"server.memory_heap_size","value":0},
 {"name":"server.concurrency","value":4},
+{"name":"listener.0.0.0.0_8443.downstream_cx_active","value":17},
+{"name":"listener.0.0.0.0_8443.downstream_cx_total","value":230},
+{"name":"listener.0.0.0.0_8443.worker_1.downstream_cx_active","value":9},
+{"name":"listener.admin.downstream_cx_active","value":1},
+{"name":"listener.tls.example.downstream_cx_total","value":2},
 {"histograms":{"supported_quantiles":[0,25],"computed_quantiles":[]}}]}"#;
 
     fn expected(lines: u64) -> Stats {
@@ -462,13 +504,17 @@ envoy_cluster_x_bucket{le="+Inf"} NaN
             memory_allocated: Some(479_000_000),
             concurrency: Some(4),
             cluster_traffic: vec![("outbound|80||a.b.svc.cluster.local".into(), 7), ("127_0_0_1_8877".into(), 0)],
+            listener_connections: vec![
+                ListenerConnections { name: "0.0.0.0_8443".into(), active: Some(17), total: Some(230) },
+                ListenerConnections { name: "tls.example".into(), active: None, total: Some(2) },
+            ],
             ..Stats::default()
         }
     }
 
     #[test]
     fn three_formats_one_answer() {
-        for (text, lines) in [(TEXT, 14), (PROMETHEUS, 13), (JSON, 13)] {
+        for (text, lines) in [(TEXT, 19), (PROMETHEUS, 18), (JSON, 18)] {
             let (stats, problems) = read("stats", &mut text.as_bytes());
             assert_eq!(stats, Some(expected(lines)));
             assert!(problems.is_empty(), "{problems:?}");

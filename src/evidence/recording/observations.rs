@@ -37,7 +37,20 @@ pub(super) fn of_stats(s: &Stats) -> Vec<Value> {
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((names::word(name), value?)))
+    .chain(s.listener_connections.iter().flat_map(|c| {
+        [(ACTIVE, c.active), (TOTAL, c.total)]
+            .into_iter()
+            .filter_map(|(what, v)| Some((connections(&c.name, what), v?)))
+    }))
     .collect()
+}
+
+const ACTIVE: &str = "downstream_cx_active";
+const TOTAL: &str = "downstream_cx_total";
+
+/// The dotted name of what is counted of a listener's connections.
+fn connections(listener: &str, what: &str) -> Name {
+    names::word(&format!("listener.{listener}.{what}"))
 }
 
 /// The values of `/memory`.
@@ -155,13 +168,16 @@ pub(super) fn read(document: &Document, kind: Kind, input: InputId, timeline: &m
     None
 }
 
-/// Envoy's dotted name of a metric that Prometheus knows with underscores.
-fn dotted(prometheus: &str) -> Option<Name> {
+/// Envoy's dotted name of a metric that Prometheus knows with underscores; `listener` is its label of that kind.
+fn dotted(prometheus: &str, listener: Option<&str>) -> Option<Name> {
     let rest = match prometheus.strip_prefix("envoy_") {
         Some(rest) => rest,
         None if prometheus.starts_with("container_memory_") => return Some(names::word(prometheus)),
         None => return None,
     };
+    if let Some(what) = rest.strip_prefix("listener_").filter(|w| [ACTIVE, TOTAL].contains(w)) {
+        return listener.map(|l| connections(l, what));
+    }
     for family in ["listener_manager", "cluster_manager", "server"] {
         if let Some(name) = rest.strip_prefix(family).and_then(|r| r.strip_prefix('_')) {
             let nested = ["lds", "cds"].iter().find_map(|p| Some((p, name.strip_prefix(p)?.strip_prefix('_')?)));
@@ -192,7 +208,8 @@ pub(super) fn prometheus(document: &Document, input: InputId, timeline: &mut Tim
     for series in results.or(Some(text)).and_then(Outline::new).into_iter().flatten() {
         let Some(labels) = field(series.value, b"metric").map(|m| &series.value[m]) else { continue };
         let name = field(labels, b"__name__").map(|n| super::documents::text(&labels[n])).unwrap_or_default();
-        let Some(metric) = dotted(&name) else {
+        let listener = field(labels, b"envoy_listener_address").map(|l| super::documents::text(&labels[l]));
+        let Some(metric) = dotted(&name, listener.as_deref()) else {
             other += 1;
             continue;
         };
@@ -259,11 +276,16 @@ mod tests {
 
     #[test]
     fn dotted_names() {
-        assert_eq!(dotted("envoy_server_memory_allocated").as_deref(), Some("server.memory_allocated"));
+        assert_eq!(dotted("envoy_server_memory_allocated", None).as_deref(), Some("server.memory_allocated"));
         assert_eq!(
-            dotted("envoy_listener_manager_lds_update_success").as_deref(),
+            dotted("envoy_listener_manager_lds_update_success", None).as_deref(),
             Some("listener_manager.lds.update_success")
         );
-        assert_eq!(dotted("go_goroutines"), None);
+        assert_eq!(
+            dotted("envoy_listener_downstream_cx_active", Some("0.0.0.0_8443")).as_deref(),
+            Some("listener.0.0.0.0_8443.downstream_cx_active")
+        );
+        assert_eq!(dotted("envoy_listener_downstream_cx_active", None), None);
+        assert_eq!(dotted("go_goroutines", None), None);
     }
 }

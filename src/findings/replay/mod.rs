@@ -125,6 +125,10 @@ pub struct RunReport {
     pub drains: Vec<DrainReport>,
     /// Drains in all.
     pub drains_total: u64,
+    /// Of those, whole listeners; the rest are old generations of in-place updates.
+    pub listeners_drained: u64,
+    /// Filter chains that drained in these.
+    pub filter_chains_drained: u64,
     /// Changes that did not need to be.
     pub flaps: Vec<FlapReport>,
     /// Counters at the end of the recording.
@@ -564,7 +568,9 @@ impl Played<'_> {
                     push: self.push_index(d.step),
                 })
                 .collect(),
-            drains_total: run.drains_total,
+            drains_total: run.drained.total(),
+            listeners_drained: run.drained.listeners,
+            filter_chains_drained: run.drained.filter_chains,
             flaps: run
                 .flaps
                 .iter()

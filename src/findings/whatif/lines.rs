@@ -7,23 +7,30 @@ use crate::sim::control_plane::{
     Acknowledgements, Arrival, Between, Delivery, Gate, Line, Lines, Policy, batches, deliveries, waits,
 };
 
-/// The runs over the lines of `recording`, the logged one first, and notes on them.
+/// The lines in `recording`.
 ///
 /// # Errors
-/// One line: there are too many changes, or a scenario needs what lines do not have.
-pub fn over_lines(
-    recording: &Recording,
-    envoy: &EnvoyReport,
-    scenarios: &[Scenario],
-    answer: Us,
-) -> Result<(Vec<WhatIfRun>, Vec<String>), String> {
+/// One line: there are too many changes.
+pub fn logged(recording: &Recording) -> Result<Lines, String> {
     let line = |t: Us, what: &What| match what {
         What::Batch { first, last, events } => Some(Line { t, first: *first, last: *last, changes: *events }),
         _ => None,
     };
     let lines: Vec<Line> = recording.events.iter().filter_map(|e| line(e.t, &e.what)).collect();
-    let count = lines.len();
-    let lines = Lines::new(lines).ok_or_else(|| format!("the lines are of more than {} changes", Lines::MOST))?;
+    Lines::new(lines)
+        .ok_or_else(|| format!("the lines are of more than {} changes; take a part of the log", Lines::MOST))
+}
+
+/// The runs over `lines`, the logged one first, and notes on them.
+///
+/// # Errors
+/// One line: a scenario needs what lines do not have.
+pub fn over_lines(
+    lines: &Lines,
+    envoy: &EnvoyReport,
+    scenarios: &[Scenario],
+    answer: Us,
+) -> Result<(Vec<WhatIfRun>, Vec<String>), String> {
     let arrivals = [Between::Even, Between::Early, Between::Late].map(|b| lines.arrivals(b));
     let logged = Summary::of(&arrivals[0], &lines.pushed());
     let mut runs = vec![run("recorded", "recorded", envoy, logged, None)];
@@ -34,22 +41,23 @@ pub fn over_lines(
         let acks = Acknowledgements { latency: [answer; 9], fetch_timeout: Us(0), drain: Us(0) };
         let [even, early, late] = [0, 1, 2].map(|i| {
             let groups = batches(&arrivals[i], &policy.window, policy.eds_bypass);
-            Summary::of(&arrivals[i], &deliveries(&groups, policy, &lines, &acks))
+            Summary::of(&arrivals[i], &deliveries(&groups, policy, lines, &acks))
         });
         let (least, most) =
             (early.pushes.min(late.pushes).min(even.pushes), early.pushes.max(late.pushes).max(even.pushes));
         let bound = (least != most).then(|| {
             format!(
-                "{least} to {most} pushes, by where inside their batches the changes lay, which the lines do not say; shown \
-                 as if they came at equal distances"
+                "{least} to {most} pushes when the changes inside a batch came at equal distances (shown), all at its begin, or \
+                 all at its end; the lines do not say how they came, and other numbers are possible"
             )
         });
         runs.push(run(&scenario.name, &policy.name, envoy, even, bound));
     }
     side_by_side(&mut runs);
     let mut notes = vec![format!(
-        "the input is {count} lines of the control plane about {} changes: pushes and waits of any policy follow from \
+        "the input is {} lines of the control plane about {} changes: pushes and waits of any policy follow from \
          them, memory does not, as nothing says what was pushed; changes wait from the event on",
+        lines.pushed().len(),
         lines.changes()
     )];
     if lines.uncertain() {
@@ -102,6 +110,9 @@ fn run(scenario: &str, policy: &str, envoy: &EnvoyReport, of: Summary, bound: Op
         staleness_ms: of.staleness,
         by_type: Vec::new(),
         drains: None,
+        listeners_drained: None,
+        filter_chains_drained: None,
+        connections_cut: None,
         delta_peak: None,
         pareto: false,
         bound,

@@ -2,8 +2,10 @@
 //!
 //! The field names are the JSON contract; additions only inside v1.
 
+mod connections;
 mod lines;
 mod scenario;
+pub mod search;
 
 use std::sync::Arc;
 
@@ -24,9 +26,11 @@ use crate::sim::control_plane::{
 };
 use crate::sim::envoy::{Action, Prepared, Settings, Step};
 
-pub use lines::over_lines;
+use connections::Connections;
+pub use connections::ConnectionsCut;
+pub use lines::{logged, over_lines};
 use scenario::time;
-pub use scenario::{Scenario, sweep};
+pub use scenario::{FIXES, SETTINGS, Scenario, sweep};
 
 /// Milliseconds that changes waited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, schemars::JsonSchema)]
@@ -82,6 +86,12 @@ pub struct WhatIfRun {
     /// Drains begun: whole listeners, and old generations of in-place updates. This and all that memory is made of is null
     /// where the input has no resources.
     pub drains: Option<u64>,
+    /// Of those, whole listeners; the rest are old generations of in-place updates.
+    pub listeners_drained: Option<u64>,
+    /// Filter chains that drained in these.
+    pub filter_chains_drained: Option<u64>,
+    /// Connections that drains close at their end; null where nothing says how many there were.
+    pub connections_cut: Option<ConnectionsCut>,
     /// Peak against that of the first run, in bytes.
     pub delta_peak: Option<i64>,
     /// No other run has both a smaller peak (without resources: fewer pushes) and a smaller p99.
@@ -118,13 +128,13 @@ pub struct Winner {
     pub why: String,
 }
 
-/// How long changes may wait (p99) when nothing is said: what Istio's own default lets them wait at most.
+/// How long changes may wait (p99) when neither that nor a limit is said: what Istio's own default lets them wait at most.
 pub const PATIENCE: Us = Us(10_000_000);
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Goal {
-    /// No change may wait longer (p99); [`PATIENCE`] when nothing is said.
+    /// No change may wait longer (p99); [`PATIENCE`] when neither this nor a limit is said.
     pub max_staleness: Option<Us>,
     /// Anonymous memory may not be more, in bytes; then the smallest staleness wins.
     pub limit: Option<u64>,
@@ -173,18 +183,26 @@ impl Base<'_> {
     }
 }
 
-/// Median time from push to acknowledgement by type, `otherwise` where the recording has none, and whether it has any.
+/// Median time from push to acknowledgement by type (of CDS: from the endpoints that its clusters waited for), `otherwise` where the recording has none, and whether it has any.
 fn latencies(recording: &Recording, otherwise: Us) -> ([Us; 9], bool) {
     let mut open = std::collections::HashMap::new();
     let mut seen: [Vec<i64>; 9] = std::array::from_fn(|_| Vec::new());
+    // endpoints that came while CDS was not answered: that clusters had waited for them is no time Envoy took
+    let mut endpoints = Us(i64::MIN);
     for event in &recording.events {
         match &event.what {
-            What::Push(push) if !push.nonce.is_empty() => {
-                open.insert((event.stream, push.kind, push.nonce.clone()), event.t);
+            What::Push(push) => {
+                if push.kind == XdsType::Endpoints {
+                    endpoints = event.t;
+                }
+                if !push.nonce.is_empty() {
+                    open.insert((event.stream, push.kind, push.nonce.clone()), event.t);
+                }
             }
             What::Ack { kind, nonce } => {
                 if let Some(t) = open.remove(&(event.stream, *kind, nonce.clone())) {
-                    seen[slot(*kind)].push(event.t.0 - t.0);
+                    let since = if *kind == XdsType::Cluster { t.max(endpoints) } else { t };
+                    seen[slot(*kind)].push(event.t.0 - since.0);
                 }
             }
             _ => {}
@@ -233,13 +251,12 @@ pub fn runs(base: &Base<'_>, scenarios: &[Scenario], answer: Us, detail: bool) -
         .zip(&steps)
         .map(|((at, _), steps)| Source::new(base.of(prices[*at].0), &prepared[*at], steps, latency))
         .collect();
+    let source = |i: usize| &inputs[kinds.binary_search(&(place(i), all[i].reorder)).expect("one for each")];
+    let connections = Connections::of(base.recording, || source(0).prepared.run(source(0).steps, &settings[0]).drains);
     let mut runs: Vec<WhatIfRun> = all
         .par_iter()
         .enumerate()
-        .map(|(i, scenario)| {
-            let source = kinds.binary_search(&(place(i), scenario.reorder)).expect("one for each");
-            one(base, scenario, &settings[i], &inputs[source])
-        })
+        .map(|(i, scenario)| one(base, scenario, &settings[i], source(i), connections.as_ref()))
         .collect();
     side_by_side(&mut runs);
     (runs, prepared[place(0)].cost_model())
@@ -261,6 +278,7 @@ pub fn settings_of(base: &Base<'_>, scenario: &Scenario, detail: bool) -> Settin
         concurrency: scenario.concurrency.unwrap_or(base.settings.concurrency),
         drain_time: scenario.drain_time.unwrap_or(base.settings.drain_time),
         detail,
+        keep_drains: connections::sampled(base.recording),
         ..base.settings
     }
 }
@@ -329,14 +347,19 @@ impl<'a> Source<'a> {
     }
 }
 
-fn one(base: &Base<'_>, scenario: &Scenario, settings: &Settings, source: &Source<'_>) -> WhatIfRun {
+fn one(
+    base: &Base<'_>,
+    scenario: &Scenario,
+    settings: &Settings,
+    source: &Source<'_>,
+    connections: Option<&Connections>,
+) -> WhatIfRun {
     let Source { input, prepared, steps, .. } = source;
     let plain: Policy = "none".parse().expect("a known policy");
     let policy = scenario.policy.as_ref().unwrap_or(&plain);
-    let asked = match policy.transport {
-        Transport::AsRecorded => scenario.transport.unwrap_or(Transport::AsRecorded),
-        own => own,
-    };
+    // a part of its own says more than what the policy does by itself
+    let asked = scenario.transport.unwrap_or(policy.transport);
+    let policy = &Policy { transport: asked, ..policy.clone() };
     let mut bound = None;
     let mut sent: Vec<Delivery>;
     let made;
@@ -363,6 +386,7 @@ fn one(base: &Base<'_>, scenario: &Scenario, settings: &Settings, source: &Sourc
         sent: &sent,
         matters: &|_, state| source.matters[state - 1],
         bound,
+        connections,
     };
     finish(base, scenario, policy, settings, &made)
 }
@@ -383,6 +407,8 @@ pub struct Made<'a> {
     pub matters: &'a dyn Fn(XdsType, usize) -> bool,
     /// Why it is a bound.
     pub bound: Option<String>,
+    /// Connections that Envoy had, where it was sampled.
+    pub connections: Option<&'a Connections>,
 }
 
 /// Plays a scenario and sums it up.
@@ -401,6 +427,7 @@ pub fn finish(
         concurrency: settings.concurrency,
         concurrency_from: scenario.concurrency.map_or(base.envoy.concurrency_from, |_| Origin::Given),
         drain_time_from: scenario.drain_time.map_or(base.envoy.drain_time_from, |_| Origin::Given),
+        drain_strategy: scenario.drain_strategy.clone().unwrap_or_else(|| base.envoy.drain_strategy.clone()),
         ..base.envoy.clone()
     };
     let name = if scenario.policy.is_none() && policy.name == "none" { "recorded" } else { &policy.name };
@@ -425,6 +452,9 @@ pub fn finish(
         staleness_ms: Staleness::of(waiting.concat()),
         by_type,
         drains: Some(report.drains_total),
+        listeners_drained: Some(report.listeners_drained),
+        filter_chains_drained: Some(report.filter_chains_drained),
+        connections_cut: made.connections.map(|c| c.cut(&run.drains)),
         delta_peak: None,
         pareto: false,
         bound: made.bound.clone(),
@@ -433,7 +463,7 @@ pub fn finish(
         over_limit_t: report.over_limit_t,
         timeline: report.timeline,
         pushes: report.pushes,
-        drain_log: report.drains,
+        drain_log: if settings.detail { report.drains } else { Vec::new() },
         flaps: report.flaps,
         counters: Some(report.counters),
     }
@@ -467,8 +497,9 @@ fn mark_front(runs: &mut [WhatIfRun]) {
 fn winner(runs: &[WhatIfRun], goal: Goal) -> Option<Winner> {
     let p99 = |r: &WhatIfRun| (r.staleness_ms.p99 * 1000.0) as i64;
     let fits = |r: &WhatIfRun, limit: u64| r.peak.as_ref().is_some_and(|p| p.resident <= limit);
-    let keeps =
-        |r: &&WhatIfRun| p99(r) <= goal.max_staleness.unwrap_or(PATIENCE).0 && goal.limit.is_none_or(|l| fits(r, l));
+    // whoever limits memory alone wants to know what it takes
+    let patience = goal.max_staleness.or(Some(PATIENCE).filter(|_| goal.limit.is_none()));
+    let keeps = |r: &&WhatIfRun| patience.is_none_or(|most| p99(r) <= most.0) && goal.limit.is_none_or(|l| fits(r, l));
     let allowed: Vec<&WhatIfRun> = runs.iter().filter(keeps).collect();
     let smallest = allowed.iter().map(|r| load(r)).min()?;
     let near = |r: &&&WhatIfRun| goal.limit.is_some() || load(r) <= smallest + smallest / 50;
@@ -525,6 +556,20 @@ pub fn report(
 /// What must be said of a recorded stream as the input of batching.
 pub fn notes(recording: &Recording, scenarios: &[Scenario], answer: Us) -> Vec<String> {
     let mut notes = Vec::new();
+    if scenarios.iter().any(|s| s.drain_strategy.is_some()) {
+        notes.push(
+            "the drain strategy decides when clients are told to close, not how long a drain takes: memory stays, and how \
+             many connections are left to cut no recording tells"
+                .to_owned(),
+        );
+    }
+    if connections::sampled(recording) {
+        notes.push(
+            "CUT is how many connections drains close at their end, bounded by the samples of downstream_cx_active and \
+             downstream_cx_total"
+                .to_owned(),
+        );
+    }
     if scenarios.iter().any(|s| s.policy.is_some()) {
         notes.push(
             "a recorded stream is what a control plane's batching left over: coarser policies are exact, staleness counts \

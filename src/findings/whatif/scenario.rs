@@ -4,6 +4,17 @@ use crate::cost::envoy::Version;
 use crate::model::stream::{Rewrite, Us};
 use crate::sim::control_plane::{Policy, Transport, parse_duration};
 
+/// What `--set` takes.
+pub const SETTINGS: [&str; 4] = ["drain-time", "drain-strategy", "envoy-version", "concurrency"];
+
+/// What `--fix` takes.
+pub const FIXES: [&str; 6] = ["reorder", "sds", "rds", "merge-chains", "delta", "sotw"];
+
+/// Fills a place that is empty still.
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
 /// One scenario: what is another than in the recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scenario {
@@ -13,6 +24,8 @@ pub struct Scenario {
     pub policy: Option<Policy>,
     /// `drain-time`.
     pub drain_time: Option<Us>,
+    /// `drain-strategy`: when clients are told to close, not how long a drain takes.
+    pub drain_strategy: Option<String>,
     /// `envoy-version`.
     pub version: Option<Version>,
     /// `concurrency`.
@@ -32,26 +45,35 @@ impl Scenario {
     /// One line that says what was expected.
     pub fn add(&mut self, part: &str) -> Result<(), String> {
         let part = part.trim();
+        let twice = || format!("`{part}`: a scenario has one of these");
         match part {
             "reorder" => self.reorder = true,
-            "delta" => self.transport = Some(Transport::Delta),
-            "sotw" => self.transport = Some(Transport::Sotw),
+            "delta" => once(&mut self.transport, Transport::Delta).ok_or_else(twice)?,
+            "sotw" => once(&mut self.transport, Transport::Sotw).ok_or_else(twice)?,
             "sds" => self.rewrite.sds = true,
             "rds" => self.rewrite.rds = true,
             "merge-chains" => self.rewrite.merge_chains = true,
             _ => match part.split_once('=').filter(|(key, _)| !key.contains(':')) {
-                Some(("drain-time", value)) => self.drain_time = Some(parse_duration(value)?),
+                Some(("drain-time", value)) => {
+                    once(&mut self.drain_time, parse_duration(value)?).ok_or_else(twice)?;
+                }
+                Some(("drain-strategy", value)) => {
+                    if !["gradual", "immediate"].contains(&value) {
+                        return Err(format!("`{part}`: a strategy is gradual or immediate"));
+                    }
+                    once(&mut self.drain_strategy, value.to_owned()).ok_or_else(twice)?;
+                }
                 Some(("envoy-version", value)) => {
                     let version = Version::parse(value);
-                    self.version = Some(version.ok_or_else(|| format!("`{value}` is no version of Envoy, as 1.40"))?);
+                    let version = version.ok_or_else(|| format!("`{value}` is no version of Envoy, as 1.40"))?;
+                    once(&mut self.version, version).ok_or_else(twice)?;
                 }
                 Some(("concurrency", value)) => {
                     let n = value.parse().ok().filter(|n| (1..=1024).contains(n));
-                    self.concurrency = Some(n.ok_or_else(|| format!("`{value}` is no number of workers"))?);
+                    let n = n.ok_or_else(|| format!("`{value}` is no number of workers"))?;
+                    once(&mut self.concurrency, n).ok_or_else(twice)?;
                 }
-                Some((key, _)) => {
-                    return Err(format!("no setting is called `{key}`; known: drain-time, envoy-version, concurrency"));
-                }
+                Some((key, _)) => return Err(format!("no setting is called `{key}`; known: {}", SETTINGS.join(", "))),
                 None if self.policy.is_some() => {
                     return Err(format!("`{part}`: a scenario has one policy"));
                 }

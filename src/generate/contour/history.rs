@@ -90,6 +90,8 @@ pub struct History {
     pub(super) distinct: Vec<[usize; 3]>,
     /// Clusters, by name: Contour has one while a site refers to it and its Service is there.
     clusters: Vec<Life<Backend>>,
+    /// Clusters with their number of endpoints.
+    served: Vec<Life<(Backend, u32)>>,
     /// Secrets that chains use, by name.
     used: Vec<Life<(String, u64)>>,
     /// Sums of hashes by state: clusters, endpoints, listeners, routes, secrets.
@@ -117,12 +119,13 @@ impl History {
             chains: Vec::new(),
             distinct: Vec::new(),
             clusters: Vec::new(),
+            served: Vec::new(),
             used: Vec::new(),
             content: Vec::new(),
             counts: Vec::new(),
         };
         let mut names: HashMap<String, Vec<String>> = HashMap::new();
-        let all: Types = State::TYPES.into_iter().collect();
+        let rebuild = State::TYPES.into_iter().collect::<Types>().without(XdsType::Endpoints);
         for (i, change) in changes.iter().enumerate() {
             let state = i + 1;
             let touches = match &change.object {
@@ -136,16 +139,16 @@ impl History {
                         history.sites.change(&site.fqdn, Some(site.clone()), state);
                     }
                     names.insert(key.clone(), now.iter().map(|s| s.fqdn.clone()).collect());
-                    all
+                    rebuild
                 }
                 Object::Secret(key, content) => {
                     let value = (!change.gone).then(|| (key.clone(), *content));
                     history.secrets.change(key, value, state);
-                    all
+                    rebuild
                 }
                 Object::Service(key) => {
                     history.services.change(key, (!change.gone).then(|| key.clone()), state);
-                    all
+                    rebuild
                 }
                 Object::Endpoints(key, count) => {
                     let value = (!change.gone).then(|| (key.clone(), *count));
@@ -158,6 +161,13 @@ impl History {
         }
         history.join();
         history.sum(changes.len());
+        for (i, (arrival, change)) in history.arrivals.iter_mut().zip(changes).enumerate() {
+            let [before, now] = [history.content[i], history.content[i + 1]];
+            let unrelated = before == now && matches!(change.object, Object::Secret(..) | Object::Service(_));
+            if unrelated && shape.looks_away {
+                arrival.touches = Types::NONE;
+            }
+        }
         history
     }
 
@@ -199,6 +209,17 @@ impl History {
         self.chains.sort_by(|a, b| name(a.value).cmp(name(b.value)).then(a.from.cmp(&b.from)));
         self.clusters = clusters.into_values().flat_map(|(b, spans)| lives(b, spans)).collect();
         self.used = used.into_iter().flat_map(|(s, spans)| lives(s, spans)).collect();
+        let mut counts: HashMap<&str, Vec<&Life<(String, u32)>>> = HashMap::new();
+        for life in &self.endpoints.all {
+            counts.entry(&life.value.0).or_default().push(life);
+        }
+        for cluster in &self.clusters {
+            for life in counts.get(cluster.value.service.as_str()).into_iter().flatten() {
+                if let Some((from, until)) = cluster.meets(life) {
+                    self.served.push(Life { value: (cluster.value.clone(), life.value.1), from, until });
+                }
+            }
+        }
     }
 
     /// Sums up, for every state, what each type consists of.
@@ -214,7 +235,9 @@ impl History {
             at(life.1, value.wrapping_neg(), 1_u64.wrapping_neg());
         };
         self.clusters.iter().for_each(|l| add(0, l.span(), hash(&l.value), None));
-        self.endpoints.all.iter().for_each(|l| add(1, l.span(), hash(&l.value), None));
+        // a cluster without endpoints is told so
+        self.clusters.iter().for_each(|l| add(1, l.span(), hash(&l.value), None));
+        self.served.iter().for_each(|l| add(1, l.span(), hash(&l.value), None));
         self.sites.all.iter().for_each(|l| add(3, l.span(), hash(&l.value), Some(0)));
         self.chains.iter().for_each(|l| add(2, l.span(), hash(&(l.value, "chain")), Some(1)));
         if !self.shape.inline_certificates {
@@ -236,13 +259,7 @@ impl History {
 
     /// The pushes that `policy` makes of the changes.
     pub fn deliveries(&self, policy: &Policy, acks: &Acknowledgements) -> Vec<Delivery> {
-        let mut all = deliveries(&batches(&self.arrivals, &policy.window, policy.eds_bypass), policy, self, acks);
-        for d in &mut all {
-            // Envoy asks for endpoints and secrets by name; while it needs none there is nobody to answer
-            let by_name = matches!(d.kind, XdsType::Endpoints | XdsType::Secret);
-            d.sent &= !by_name || self.asked_for(d.kind, d.upto);
-        }
-        all
+        deliveries(&batches(&self.arrivals, &policy.window, policy.eds_bypass), policy, self, acks)
     }
 
     /// Hands out the filter chains of `ingress_https` in this state, in the order in which this shape writes them, as the
@@ -405,12 +422,6 @@ impl History {
         self.used.iter().filter(move |l| by_sds && l.covers(state)).map(|l| &l.value)
     }
 
-    /// Envoy needs a resource of this type, which it asks for by name.
-    fn asked_for(&self, kind: XdsType, state: usize) -> bool {
-        let [clusters, _, _, _, secrets] = self.content[state];
-        (if kind == XdsType::Secret { secrets } else { clusters }) != 0
-    }
-
     /// Everything an Envoy holds in this state.
     pub fn state(&self, state: usize) -> State {
         State {
@@ -465,12 +476,26 @@ impl World for History {
         }
     }
 
-    // a cluster of Contour does not change: its name has a hash of what it holds
-    fn warms(&self, _: usize, _: usize) -> bool {
-        false
+    // a cluster that is new gets its endpoints in the same breath, and no cluster of Contour ever changes: its name has a
+    // hash of what it holds. So nothing warms for long
+
+    fn wanted(&self, kind: XdsType, state: usize, held: &dyn Fn(XdsType) -> usize) -> bool {
+        // Envoy asks for endpoints and secrets by name; while it needs none there is nobody to answer
+        match kind {
+            XdsType::Endpoints => self.content[state.min(held(XdsType::Cluster))][0] != 0,
+            XdsType::Secret => self.content[state.min(held(XdsType::Listener))][4] != 0,
+            _ => true,
+        }
     }
 
-    fn rejected(&self, _: XdsType, _: usize) -> bool {
-        false
+    fn asks_anew(&self, kind: XdsType, from: usize, to: usize) -> bool {
+        fn new<T>(all: &[Life<T>], from: usize, to: usize) -> bool {
+            all.iter().any(|l| !l.covers(from) && l.covers(to))
+        }
+        match kind {
+            XdsType::Endpoints => self.content[from][0] != self.content[to][0] && new(&self.clusters, from, to),
+            XdsType::Secret => self.content[from][4] != self.content[to][4] && new(&self.used, from, to),
+            _ => false,
+        }
     }
 }

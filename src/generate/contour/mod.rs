@@ -30,18 +30,21 @@ pub struct Shape {
     pub inline_certificates: bool,
     /// Chains in order (from 0.13, #1126), not as a Go map gives them.
     pub sorted: bool,
+    /// Secrets and Services that nothing refers to cause no rebuild (from 0.15).
+    pub looks_away: bool,
     /// One chain for all names of one secret (#1636), not one each; its names are sorted in every shape.
     pub grouped: bool,
 }
 
 impl Shape {
     /// That of a preset of `sim::control_plane`: `contour-0.5` and `-0.6` inline and in map order, `-0.12` by SDS, from
-    /// `-0.13` on sorted.
+    /// `-0.13` on sorted, `contour` looking away from what is unrelated besides.
     pub fn of(preset: &str) -> Self {
         let name = preset.split(':').next().unwrap_or("");
         Self {
             inline_certificates: matches!(name, "contour-0.5" | "contour-0.6"),
             sorted: !matches!(name, "contour-0.5" | "contour-0.6" | "contour-0.12"),
+            looks_away: name == "contour",
             grouped: false,
         }
     }
@@ -64,6 +67,10 @@ pub struct Options {
     pub policy: Policy,
     /// How it writes its listeners.
     pub shape: Shape,
+    /// How long listeners drain; whole seconds count.
+    pub drain_time: Us,
+    /// How long Envoy takes to answer. A small configuration was measured at ten milliseconds.
+    pub answer: Us,
     /// Whether the recording is written.
     pub keep: Keep,
 }
@@ -81,17 +88,6 @@ pub enum Keep {
 
 /// Bytes of JSON above which a recording is left out unless it is asked for.
 pub const MOST_RECORDED: u64 = 2 << 30;
-
-/// How long Envoy takes to answer here: what a small configuration was measured at.
-pub const ANSWER: Us = Us(10_000);
-
-/// What Contour's Envoy is started with: no `--drain-time-s` in any of its deployments.
-pub const DRAIN_S: u64 = 600;
-
-/// Answers after [`ANSWER`]; a drain takes `drain_s` seconds.
-pub fn answers(drain_s: u64) -> Acknowledgements {
-    Acknowledgements { latency: [ANSWER; 9], fetch_timeout: Us(15_000_000), drain: Us(drain_s as i64 * 1_000_000) }
-}
 
 /// The stream of events: ten services from the start, then ingresses (each after the secret it is the first to use),
 /// 170 ms apart on average as contour#499 has it, 13 s between blocks; and all the while a secret that nobody refers to
@@ -217,7 +213,13 @@ pub fn generate(options: &Options, folder: &mut dyn Folder) -> io::Result<Option
         .map(|(t, kind, value)| Change { t: Us(*t), object: object(value), gone: *kind == "DELETED" })
         .collect();
     let history = History::new(options.shape, &changes);
-    let deliveries = history.deliveries(&options.policy, &answers(DRAIN_S));
+    let drain_s = options.drain_time.0 / 1_000_000;
+    let acks = Acknowledgements {
+        latency: [options.answer; 9],
+        fetch_timeout: Us(15_000_000),
+        drain: Us(drain_s * 1_000_000),
+    };
+    let deliveries = history.deliveries(&options.policy, &acks);
     let end = deliveries.last().map_or(0, |d| d.t.0);
     let bytes = history.bytes(&deliveries);
     let kept = options.keep == Keep::Always || (options.keep == Keep::Auto && bytes <= MOST_RECORDED);
@@ -237,7 +239,7 @@ pub fn generate(options: &Options, folder: &mut dyn Folder) -> io::Result<Option
         node: "contour-envoy-0".into(),
         cluster: "heptio-contour".into(),
         workers: 2,
-        drain_s: DRAIN_S,
+        drain_s: drain_s as u64,
         immediate: false,
         delta: false,
         bootstrap: json!({}),

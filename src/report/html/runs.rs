@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{Name, count, grouped, name, waits};
 use crate::model::size::size;
 use crate::report::document::{Moment, Push, Run, Runs};
-use crate::report::words::signed;
+use crate::report::words::{cut, signed};
 
 /// Runs drawn.
 const CHARTS: usize = 6;
@@ -27,11 +27,11 @@ pub(super) fn verdict(kind: &str, r: &Runs) -> Markup {
     let title = if kind == "whatif" { "What other pushes would have cost" } else { "What the recorded pushes cost" };
     let Some(peak) = &run.peak else {
         let line = "Pushes and waits only: the input does not say what was pushed, so memory is not known.";
-        return html! { h1 { (title) } p { (line) } };
+        return html! { h1 { (title) } (best(kind, r)) p { (line) } };
     };
-    let best = r.runs.iter().skip(1).filter_map(|r| Some((r, r.peak_bytes()?))).min_by_key(|(_, bytes)| *bytes);
     html! {
         h1 { (title) }
+        (best(kind, r))
         p class="dim" {
             (count(r.recording.pushes, "push", "pushes")) " over " (span(r.recording.until - r.recording.from))
             " · Envoy " (Name(&run.envoy.version, 20)) " · " (count(run.envoy.concurrency.into(), "worker", "workers"))
@@ -55,8 +55,16 @@ pub(super) fn verdict(kind: &str, r: &Runs) -> Markup {
                 None => p { "Anonymous memory stays below the limit of " strong { (size(limit)) } "." },
             }
         }
-        @if let Some((best, bytes)) = best.filter(|(_, bytes)| *bytes < peak.allocated.bytes) {
-            p { "Smallest peak: " strong { (name(best.name(), 80)) } " with " (size(bytes)) "; the table has its price." }
+    }
+}
+
+/// The best scenario and why, of a what-if.
+fn best(kind: &str, r: &Runs) -> Markup {
+    html! {
+        @match &r.winner {
+            Some(w) => p class="big" { "Best: " (name(&w.scenario, 80)) " " small { (Name(&w.why, 400)) } },
+            None if kind == "whatif" => p class="big" { "No scenario keeps the bounds that were asked for." },
+            None => {}
         }
     }
 }
@@ -82,7 +90,8 @@ fn span(seconds: f64) -> String {
 /// Everything after the findings.
 pub(super) fn sections(r: &Runs, i: usize) -> Markup {
     html! {
-        @if r.runs.len() > 1 { (scenarios(&r.runs, i)) (waits::charts(&r.runs)) }
+        @if r.runs.len() > 1 { (scenarios(&r.runs, i)) (waits::charts(&r.runs)) (types(&r.runs)) }
+        @for note in &r.notes { p class="dim" { (Name(note, 1000)) "." } }
         @for (n, run) in r.runs.iter().filter(|run| !run.timeline.is_empty()).take(CHARTS).enumerate() {
             h2 id=[(n == 0).then(|| format!("runs-{i}"))] { @if r.runs.len() > 1 { (name(run.name(), 100)) } @else { "Over time" } }
             (chart(run))
@@ -92,13 +101,21 @@ pub(super) fn sections(r: &Runs, i: usize) -> Markup {
     }
 }
 
+/// Responses less than in the first run.
+fn signed_count(first: u64, n: u64) -> String {
+    if n > first { format!("-{}", grouped(n - first)) } else { grouped(first - n) }
+}
+
 fn scenarios(runs: &[Run], i: usize) -> Markup {
+    let cuts = runs.iter().any(|r| r.connections_cut.is_some());
+    let sent = runs.first().and_then(|r| r.pushes_sent);
     html! {
         h2 id=(format!("scenarios-{i}")) { "Scenarios" }
         div class="scroll" {
             table class="sort" {
                 thead { tr {
-                    th { "Scenario" } th class="n" { "Peak" } th class="n" { "Against the first" } th class="n" { "Pushes" } th class="n" { "Drains" }
+                    th { "Scenario" } th class="n" { "Peak" } th class="n" { "Against the first" } th class="n" { "Pushes" } th class="n" { "Saved" } th class="n" { "Drains" }
+                    th class="n" { "Listeners" } th class="n" { "Chains" } @if cuts { th class="n" { "Connections cut" } }
                     th class="n" { "Wait p50, ms" } th class="n" { "p99" } th class="n" { "longest" } th class="n" { "End" } th { "Over the limit" }
                 } }
                 tbody {
@@ -108,7 +125,10 @@ fn scenarios(runs: &[Run], i: usize) -> Markup {
                             td class="n" { @match r.peak_bytes() { Some(n) => (size(n)), None => "-" } }
                             td class="n" { @match r.delta_peak { Some(d) => (signed(d)), None => "-" } }
                             td class="n" { @match r.pushes_sent { Some(n) => (grouped(n)), None => (grouped(r.pushes.len() as u64)) } }
+                            td class="n" { @match r.pushes_sent.zip(sent) { Some((n, first)) => (signed_count(first, n)), None => "-" } }
                             td class="n" { @if r.peak.is_some() { (grouped(r.drains_total())) } @else { "-" } }
+                            @for n in [r.listeners_drained, r.filter_chains_drained] { td class="n" { @match n { Some(n) => (grouped(n)), None => "-" } } }
+                            @if cuts { td class="n" { @match r.connections_cut { Some(c) => (cut(c.least, c.most)), None => "-" } } }
                             @match &r.staleness_ms {
                                 Some(s) => { @for ms in [s.p50, s.p99, s.max] { td class="n" { (grouped(ms.round() as u64)) } } }
                                 None => { td class="n" { "-" } td class="n" { "-" } td class="n" { "-" } }
@@ -117,8 +137,41 @@ fn scenarios(runs: &[Run], i: usize) -> Markup {
                             td { @match r.over_limit_t { Some(t) => { strong class="sev error" { "after " (span(t - from(r))) } } None => "-" } }
                         }
                     }
-                    @if runs.len() > ROWS { tr class="rest" { td colspan="10" { "[" (count((runs.len() - ROWS) as u64, "other", "others")) "]" } } }
+                    @if runs.len() > ROWS { tr class="rest" { td colspan="14" { "[" (count((runs.len() - ROWS) as u64, "other", "others")) "]" } } }
                 }
+            }
+        }
+    }
+}
+
+/// How long changes of each type wait. The first run waits for nothing, or has no types.
+fn types(runs: &[Run]) -> Markup {
+    let runs = || runs.iter().skip(1).filter(|r| !r.by_type.is_empty());
+    html! {
+        @if runs().next().is_some() {
+            details {
+                summary { "Waits by type" }
+                div class="scroll" {
+                    table class="sort" {
+                        thead { tr {
+                            th { "Scenario" } th { "Type" } th class="n" { "Pushes" } th class="n" { "Changes" }
+                            th class="n" { "Wait p50, ms" } th class="n" { "p99" } th class="n" { "longest" }
+                        } }
+                        tbody {
+                            @for (r, t) in runs().flat_map(|r| r.by_type.iter().map(move |t| (r, t))).take(ROWS) {
+                                tr {
+                                    td class="x" { (name(r.name(), 80)) }
+                                    td { (Name(&t.xds, 8)) }
+                                    td class="n" { (grouped(t.pushes_sent)) }
+                                    td class="n" { (grouped(t.changes)) }
+                                    @for ms in [t.staleness_ms.p50, t.staleness_ms.p99, t.staleness_ms.max] { td class="n" { (grouped(ms.round() as u64)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+                @let rows = runs().map(|r| r.by_type.len()).sum::<usize>();
+                @if rows > ROWS { p class="dim" { "[" (count((rows - ROWS) as u64, "other", "others")) "]" } }
             }
         }
     }

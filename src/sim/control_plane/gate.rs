@@ -1,9 +1,9 @@
 //! From batches to pushes: which types of a batch are sent, and when their turn comes.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 
-use super::policy::{Gate, Policy, Versioning};
+use super::policy::{Gate, Policy, Transport, Versioning};
 use super::window::Batch;
 use super::{Types, Us, after, slot};
 use crate::model::stream::XdsType;
@@ -16,10 +16,27 @@ pub trait World {
     fn content(&self, kind: XdsType, state: usize) -> u64;
     /// Calls `each` with a number for every listener of `from` that `to` has in another form or no more.
     fn replaced(&self, from: usize, to: usize, each: &mut dyn FnMut(u32));
-    /// Going from one state to the other changes a cluster that warms until its endpoints are sent again.
-    fn warms(&self, from: usize, to: usize) -> bool;
+    /// Calls `each` with a number for the endpoints of every cluster that is new or other in `to`: it warms until they come.
+    fn warms(&self, _from: usize, _to: usize, _each: &mut dyn FnMut(u32)) {}
+    /// Calls `each` with the number of the endpoints in a response that goes from one state to the other.
+    fn brings(&self, _from: usize, _to: usize, _each: &mut dyn FnMut(u32)) {}
     /// Envoy rejects this.
-    fn rejected(&self, kind: XdsType, state: usize) -> bool;
+    fn rejected(&self, _kind: XdsType, _state: usize) -> bool {
+        false
+    }
+    /// Envoy asks for the type, and there is something to answer. `held` gives the state of a type that it was sent.
+    fn wanted(&self, _kind: XdsType, _state: usize, _held: &dyn Fn(XdsType) -> usize) -> bool {
+        true
+    }
+    /// Envoy asks for more of the type once what refers to it went from one state to the other, and is answered whatever the
+    /// gate says: the answer is no change that is among the arrivals.
+    fn asks_anew(&self, _kind: XdsType, _from: usize, _to: usize) -> bool {
+        false
+    }
+    /// A response that goes from one state to the other would say nothing, so none is sent.
+    fn silent(&self, _kind: XdsType, _from: usize, _to: usize, _transport: Transport) -> bool {
+        false
+    }
 }
 
 /// When Envoy answers.
@@ -63,6 +80,8 @@ struct Place {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
+    /// A rejection arrives: nothing is sent for a while.
+    Rejection(Us),
     /// The answer to the response of this round.
     Answer(usize, u32),
     /// Look at the gate again.
@@ -90,6 +109,10 @@ pub fn deliveries(batches: &[Batch], policy: &Policy, world: &dyn World, acks: &
         } else {
             match policy.versioning {
                 Versioning::Touched => batch.touches,
+                // what bypasses the window has a cache and versions of its own (Contour's EndpointSliceTranslator)
+                Versioning::Global | Versioning::PerType if policy.eds_bypass => {
+                    world.types().without(XdsType::Endpoints).and(batch.touches)
+                }
                 Versioning::Global | Versioning::PerType => world.types(),
             }
         };
@@ -110,8 +133,9 @@ struct Server<'a> {
     order: u64,
     /// Listener and end of each generation that drains.
     drains: Vec<(u32, Us)>,
-    /// The answer to CDS waits for endpoints: its round.
-    withheld: Option<u32>,
+    /// The answer to CDS waits for endpoints: its round, and which ones (`ClusterManagerImpl::updateClusterCounts` pauses
+    /// CDS while any cluster warms).
+    withheld: Option<(u32, Vec<u32>)>,
     /// After a rejection.
     silent_until: Us,
     out: Vec<Delivery>,
@@ -125,9 +149,10 @@ impl Server<'_> {
             }
             self.queue.pop();
             match happening {
+                Happening::Rejection(backoff) => self.silent_until = self.silent_until.max(after(t, backoff)),
                 Happening::Answer(place, round) if self.places[place].round == round => {
                     self.places[place].outstanding = None;
-                    if place == slot(XdsType::Cluster) && self.withheld == Some(round) {
+                    if place == slot(XdsType::Cluster) && self.withheld.as_ref().is_some_and(|(r, _)| *r == round) {
                         self.withheld = None;
                     }
                     self.next(place, t);
@@ -169,9 +194,14 @@ impl Server<'_> {
             if held {
                 return;
             }
-            let skips = self.policy.dedup || self.policy.versioning == Versioning::PerType;
-            let same = self.world.content(kind, self.places[place].sent) == self.world.content(kind, upto);
-            if skips && same && (self.places[place].any || upto > 0) {
+            let from = self.places[place].sent;
+            if self.places[place].any && upto <= from {
+                // Envoy asked meanwhile, and has it
+                self.places[place].waiting.pop_front();
+                continue;
+            }
+            let held = |kind| self.places[slot(kind)].sent;
+            if !self.world.wanted(kind, upto, &held) || self.skips(kind, from, upto) {
                 self.places[place].waiting.pop_front();
                 self.out.push(Delivery { t, kind, upto, sent: false });
                 continue;
@@ -185,6 +215,16 @@ impl Server<'_> {
             self.places[place].waiting.pop_front();
             self.send(kind, upto, t);
         }
+    }
+
+    /// Nothing is sent for a state that says what was sent last.
+    fn skips(&self, kind: XdsType, from: usize, upto: usize) -> bool {
+        let compares = self.policy.dedup || self.policy.versioning == Versioning::PerType;
+        let same = |kind| self.world.content(kind, from) == self.world.content(kind, upto);
+        // Kuma's version of EDS is that of CDS too
+        let with_clusters = self.policy.eds_follows_cds && kind == XdsType::Endpoints;
+        (compares && same(kind) && !(with_clusters && !same(XdsType::Cluster)))
+            || self.world.silent(kind, from, upto, self.policy.transport)
     }
 
     /// When the next drain ends that keeps LDS from being sent now.
@@ -220,28 +260,48 @@ impl Server<'_> {
         place.round += 1;
         place.outstanding = Some(t);
         let round = place.round;
+        for (refers, referred) in [(XdsType::Cluster, XdsType::Endpoints), (XdsType::Listener, XdsType::Secret)] {
+            let asks = kind == refers && self.world.types().has(referred) && self.world.asks_anew(referred, from, upto);
+            if asks {
+                let state = upto.max(self.places[slot(referred)].sent);
+                self.send(referred, state, t);
+            }
+        }
         if self.policy.gate == Gate::None {
             return;
         }
         let latency = self.acks.latency[at];
-        if kind == XdsType::Cluster && self.world.types().has(XdsType::Endpoints) && self.world.warms(from, upto) {
-            // answered once the changed clusters are warm, that is when endpoints come, or without them at the timeout
-            self.withheld = Some(round);
-            self.at(after(t, Us(self.acks.fetch_timeout.0 + latency.0)), Happening::Answer(at, round));
-        } else {
-            self.at(after(t, latency), Happening::Answer(at, round));
-        }
-        if kind == XdsType::Endpoints
-            && let Some(round) = self.withheld.take()
-        {
-            let cds = slot(XdsType::Cluster);
-            self.at(after(t, self.acks.latency[cds]), Happening::Answer(cds, round));
-        }
         if let Gate::Latest { nack_backoff, .. } = self.policy.gate
             && nack_backoff.0 > 0
             && self.world.rejected(kind, upto)
         {
-            self.silent_until = self.silent_until.max(after(t, Us(latency.0 + nack_backoff.0)));
+            // before the answer of the same moment lets out what waits
+            self.at(after(t, latency), Happening::Rejection(nack_backoff));
+        }
+        let mut warming =
+            self.withheld.take_if(|_| kind == XdsType::Cluster).map_or(Vec::new(), |(_, waiting)| waiting);
+        if kind == XdsType::Cluster && self.world.types().has(XdsType::Endpoints) {
+            self.world.warms(from, upto, &mut |endpoints| warming.push(endpoints));
+        }
+        if warming.is_empty() {
+            self.at(after(t, latency), Happening::Answer(at, round));
+        } else {
+            // answered once the clusters are warm, that is when their endpoints came, or without them at the timeout
+            self.withheld = Some((round, warming));
+            self.at(after(t, Us(self.acks.fetch_timeout.0 + latency.0)), Happening::Answer(at, round));
+        }
+        if kind == XdsType::Endpoints
+            && let Some((round, mut waiting)) = self.withheld.take()
+        {
+            let mut brought = HashSet::new();
+            self.world.brings(from, upto, &mut |endpoints| brought.extend([endpoints]));
+            waiting.retain(|endpoints| !brought.contains(endpoints));
+            if waiting.is_empty() {
+                let cds = slot(XdsType::Cluster);
+                self.at(after(t, self.acks.latency[cds]), Happening::Answer(cds, round));
+            } else {
+                self.withheld = Some((round, waiting));
+            }
         }
     }
 }
@@ -258,6 +318,8 @@ mod tests {
         types: Types,
         content: Vec<u64>,
         warms: bool,
+        /// The only state whose endpoints are those of the cluster that warms.
+        brings: Option<usize>,
         rejected: Option<usize>,
     }
 
@@ -273,8 +335,15 @@ mod tests {
                 each(0);
             }
         }
-        fn warms(&self, from: usize, to: usize) -> bool {
-            self.warms && self.content[from] != self.content[to]
+        fn warms(&self, from: usize, to: usize, each: &mut dyn FnMut(u32)) {
+            if self.warms && self.content[from] != self.content[to] {
+                each(0);
+            }
+        }
+        fn brings(&self, _: usize, to: usize, each: &mut dyn FnMut(u32)) {
+            if self.brings.is_none_or(|state| state == to) {
+                each(0);
+            }
         }
         fn rejected(&self, _: XdsType, state: usize) -> bool {
             self.rejected == Some(state)
@@ -292,7 +361,8 @@ mod tests {
         let arrivals: Vec<Arrival> =
             changes.iter().map(|(t, kind, _)| Arrival { t: Us(t * MS), touches: Types::of(*kind) }).collect();
         let content = std::iter::once(0).chain(changes.iter().map(|c| c.2)).collect();
-        let mut world = Given { types: changes.iter().map(|c| c.1).collect(), content, warms: false, rejected: None };
+        let mut world =
+            Given { types: changes.iter().map(|c| c.1).collect(), content, warms: false, brings: None, rejected: None };
         tune(&mut world);
         let acks = Acknowledgements {
             latency: [Us(latency_ms * MS); 9],
@@ -364,6 +434,16 @@ mod tests {
         };
         assert_eq!(run("ack-clocked", 5, &changes, with_eds), [(0, Cluster, 1), (15_005, Cluster, 2)]);
         assert_eq!(run("ack-clocked", 5, &changes, |_| {}), [(0, Cluster, 1), (300, Cluster, 2)]);
+        // endpoints of another cluster do not help: those of 400 do not count, those of 900 do
+        let changes = [(0, Cluster, 1), (300, Cluster, 2), (400, Endpoints, 3), (900, Endpoints, 4)];
+        let of_900 = |w: &mut Given| {
+            w.warms = true;
+            w.brings = Some(4);
+        };
+        assert_eq!(
+            run("ack-clocked", 5, &changes, of_900),
+            [(0, Cluster, 1), (400, Endpoints, 3), (900, Endpoints, 4), (905, Cluster, 2)]
+        );
     }
 
     #[test]
@@ -400,21 +480,92 @@ mod tests {
     }
 
     #[test]
+    fn other_types_of_a_batch_do_not_wait_for_a_rejection_that_is_on_its_way() {
+        // both at 1000: the rejection of CDS arrives at 1010, LDS went out before; the next tick with news waits for 6010
+        let changes = [(0, Cluster, 1), (10, Listener, 2), (1500, Listener, 3)];
+        assert_eq!(
+            run("kuma", 10, &changes, |w| w.rejected = Some(2)),
+            [(1000, Cluster, 2), (1000, Listener, 2), (6010, Cluster, 3), (6010, Listener, 3)]
+        );
+    }
+
+    #[test]
+    fn kuma_versions_endpoints_with_clusters() {
+        // clusters change at 1500: endpoints go out again with them, though theirs did not
+        struct Two;
+        impl World for Two {
+            fn types(&self) -> Types {
+                [Cluster, Endpoints].into_iter().collect()
+            }
+            fn content(&self, kind: XdsType, state: usize) -> u64 {
+                if kind == Cluster { state as u64 } else { state.min(2) as u64 }
+            }
+            fn replaced(&self, _: usize, _: usize, _: &mut dyn FnMut(u32)) {}
+        }
+        let kinds = [Cluster, Endpoints, Cluster];
+        let arrivals: Vec<Arrival> = [0, 10, 1500]
+            .iter()
+            .zip(kinds)
+            .map(|(t, kind)| Arrival { t: Us(t * MS), touches: Types::of(kind) })
+            .collect();
+        let acks = Acknowledgements { latency: [Us(MS); 9], fetch_timeout: Us(0), drain: Us(0) };
+        let sent = |policy: &str| -> Vec<(i64, XdsType)> {
+            let policy: Policy = policy.parse().unwrap();
+            let out = deliveries(&batches(&arrivals, &policy.window, policy.eds_bypass), &policy, &Two, &acks);
+            out.iter().filter(|d| d.sent).map(|d| (d.t.0 / MS, d.kind)).collect()
+        };
+        assert_eq!(sent("kuma"), [(1000, Cluster), (1000, Endpoints), (2000, Cluster), (2000, Endpoints)]);
+        assert_eq!(sent("consul"), [(200, Cluster), (200, Endpoints), (1700, Cluster)]);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_does_not_occupy_the_gate() {
+        // LDS has no state before 1000: the first rebuild has nothing to send of it, and the second is not held
+        struct Late;
+        impl World for Late {
+            fn types(&self) -> Types {
+                [Cluster, Listener].into_iter().collect()
+            }
+            fn content(&self, kind: XdsType, state: usize) -> u64 {
+                if kind == Cluster { state.min(1) as u64 } else { state as u64 }
+            }
+            fn replaced(&self, _: usize, _: usize, _: &mut dyn FnMut(u32)) {}
+            fn wanted(&self, kind: XdsType, state: usize, _: &dyn Fn(XdsType) -> usize) -> bool {
+                kind == Cluster || state > 1
+            }
+            fn silent(&self, kind: XdsType, from: usize, to: usize, transport: Transport) -> bool {
+                transport == Transport::Delta && self.content(kind, from) == self.content(kind, to)
+            }
+        }
+        let arrival = |t: i64, kind| Arrival { t: Us(t * MS), touches: Types::of(kind) };
+        let arrivals = [arrival(0, Cluster), arrival(1000, Listener)];
+        let acks = Acknowledgements { latency: [Us(5000 * MS); 9], fetch_timeout: Us(0), drain: Us(0) };
+        let sent = |policy: &str| -> Vec<(i64, XdsType)> {
+            let policy: Policy = policy.parse().unwrap();
+            let out = deliveries(&batches(&arrivals, &policy.window, policy.eds_bypass), &policy, &Late, &acks);
+            out.iter().filter(|d| d.sent).map(|d| (d.t.0 / MS, d.kind)).collect()
+        };
+        assert_eq!(sent("contour-0.13"), [(0, Cluster), (1000, Listener), (5000, Cluster)]);
+        // an empty delta is no response, and waits for no answer
+        assert_eq!(sent("contour-0.13:transport=delta"), [(0, Cluster), (1000, Listener)]);
+    }
+
+    #[test]
     fn global_versions_send_every_type() {
         let changes = [(0, Listener, 1), (1000, Cluster, 2), (2000, Endpoints, 3)];
         assert_eq!(
             run("contour-0.5", 1, &changes, |_| {}),
             [
                 (0, Cluster, 1),
-                (0, Endpoints, 1),
                 (0, Listener, 1),
                 (1000, Cluster, 2),
-                (1000, Endpoints, 2),
                 (1000, Listener, 2),
-                // endpoints alone bypass
+                // endpoints have their own way: no rebuild sends them
                 (2000, Endpoints, 3)
             ]
         );
+        let sent = run("contour-0.5:eds=same", 1, &changes, |_| {});
+        assert_eq!(sent.iter().filter(|(_, kind, _)| *kind == Endpoints).count(), 3);
         assert_eq!(run("none", 1, &changes, |_| {}), [(0, Listener, 1), (1000, Cluster, 2), (2000, Endpoints, 3)]);
     }
 

@@ -103,12 +103,6 @@ impl World for Lines {
         state as u64
     }
     fn replaced(&self, _: usize, _: usize, _: &mut dyn FnMut(u32)) {}
-    fn warms(&self, _: usize, _: usize) -> bool {
-        false
-    }
-    fn rejected(&self, _: XdsType, _: usize) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,12 @@ impl Types {
         Self(self.0 | other.0)
     }
 
+    /// All but one.
+    #[must_use]
+    pub fn without(self, kind: XdsType) -> Self {
+        Self(self.0 & !Self::of(kind).0)
+    }
+
     /// They are the types of [`Types::ORDER`] in that order.
     pub fn iter(self) -> impl Iterator<Item = XdsType> {
         Self::ORDER.into_iter().filter(move |k| self.has(*k))

@@ -112,6 +112,8 @@ pub struct Policy {
     pub versioning: Versioning,
     /// A type whose content is what was sent last is not sent.
     pub dedup: bool,
+    /// With versions per type, endpoints have a new one whenever clusters do.
+    pub eds_follows_cds: bool,
     /// Form of responses.
     pub transport: Transport,
 }
@@ -141,7 +143,7 @@ pub fn parse_duration(text: &str) -> Result<Us, String> {
         total += number.parse::<f64>().map_err(|_| wrong())? * factor;
         rest = tail;
     }
-    if text.is_empty() || !(0.0..9e15).contains(&total) {
+    if text.is_empty() || !(0.0..=1e15).contains(&total) {
         return Err(wrong());
     }
     Ok(Us(total.round() as i64))
@@ -240,12 +242,20 @@ impl FromStr for Policy {
                 pair.split_once('=').ok_or_else(|| format!("`{pair}` in `{text}`: expected key=value"))?;
             pairs.push((key.trim(), value.trim()));
         }
+        let asked: Vec<&str> = pairs.iter().map(|(key, _)| *key).collect();
         let mut p = Parameters { name, pairs };
         let mut policy = preset(&mut p)?;
         common(&mut p, &mut policy)?;
         if let Some((key, _)) = p.pairs.first() {
-            let known = NAMES.iter().find(|(n, _)| *n == name).map_or("", |(_, k)| *k);
-            return Err(format!("{name} has no parameter `{key}`; it takes {known} and {COMMON}"));
+            if asked.iter().filter(|k| *k == key).count() > 1 {
+                return Err(format!("{name}: `{key}` is given twice"));
+            }
+            if *key == "timeout" {
+                return Err(format!("{name}: a timeout is that of gate=ack"));
+            }
+            let known = NAMES.iter().find(|(n, _)| *n == name).map(|(_, k)| *k).filter(|k| !k.is_empty());
+            let known = known.map_or(String::new(), |k| format!("{k} and "));
+            return Err(format!("{name} has no parameter `{key}`; it takes {known}{COMMON}"));
         }
         policy.name = text.to_owned();
         Ok(policy)
@@ -261,6 +271,7 @@ fn preset(p: &mut Parameters<'_>) -> Result<Policy, String> {
         eds_bypass: false,
         versioning: Versioning::Touched,
         dedup: false,
+        eds_follows_cds: false,
         transport: Transport::AsRecorded,
     };
     let latest = |timeout| Gate::Latest { timeout, nack_backoff: Us(0) };
@@ -269,9 +280,9 @@ fn preset(p: &mut Parameters<'_>) -> Result<Policy, String> {
         "fixed-window" => Policy { window: Window::Fixed(p.period("window", 5 * S)?), ..plain },
         "debounce" => {
             let quiet = p.time("quiet", S)?;
-            // without a bound a steady stream of changes would never be pushed; the textbook has one
-            let max = p.time("max", 10 * S)?;
-            Policy { window: Window::Debounce { quiet, max: max.max(quiet) }, ..plain }
+            // without a bound a steady stream of changes would never be pushed; a quiet time above the usual one moves it
+            let max = p.time("max", quiet.0.max(10 * S))?;
+            Policy { window: Window::Debounce { quiet, max }, ..plain }
         }
         "min-interval" => Policy { window: Window::MinInterval(p.time("interval", 2 * S)?), ..plain },
         // contour#1635
@@ -315,6 +326,7 @@ fn preset(p: &mut Parameters<'_>) -> Result<Policy, String> {
             window: Window::Tick { interval: p.period("interval", S)?, phase: p.time("phase", 0)? },
             gate: Gate::Latest { timeout: None, nack_backoff: Us(5 * S) },
             versioning: Versioning::PerType,
+            eds_follows_cds: true,
             ..plain
         },
         // agent/proxycfg/state.go: coalesceTimeout
@@ -337,8 +349,11 @@ fn common(p: &mut Parameters<'_>, policy: &mut Policy) -> Result<(), String> {
         None => {}
         Some("none") => policy.gate = Gate::None,
         Some("ack") => {
-            let timeout = p.take("timeout").map(parse_duration).transpose()?;
-            policy.gate = Gate::Latest { timeout, nack_backoff: Us(0) };
+            let given = p.take("timeout").map(parse_duration).transpose()?;
+            policy.gate = match policy.gate {
+                Gate::Latest { timeout, nack_backoff } => Gate::Latest { timeout: given.or(timeout), nack_backoff },
+                _ => Gate::Latest { timeout: given, nack_backoff: Us(0) },
+            };
         }
         Some("ack-in-turn") => policy.gate = Gate::InTurn,
         Some(value) => return Err(wrong("gate", value)),
@@ -400,7 +415,15 @@ mod tests {
             assert_eq!(Policy { name: b.to_owned(), ..a.parse().unwrap() }, b.parse().unwrap());
         }
         let p: Policy = "debounce:quiet=1s,max=500ms".parse().unwrap();
-        assert_eq!(p.window, Window::Debounce { quiet: Us(S), max: Us(S) });
+        assert_eq!(p.window, Window::Debounce { quiet: Us(S), max: Us(500 * MS) });
+        // a quiet time above the usual maximum moves that, as sweeps need it
+        let p: Policy = "debounce:quiet=15s".parse().unwrap();
+        assert_eq!(p.window, Window::Debounce { quiet: Us(15 * S), max: Us(15 * S) });
+        // a preset's own gate keeps what nobody changes
+        let p: Policy = "istio-flow-control:timeout=5s,gate=ack".parse().unwrap();
+        assert_eq!(p.gate, Gate::Latest { timeout: Some(Us(5 * S)), nack_backoff: Us(0) });
+        let p: Policy = "kuma:gate=ack".parse().unwrap();
+        assert_eq!(p.gate, Gate::Latest { timeout: None, nack_backoff: Us(5 * S) });
         let p: Policy =
             "none:gate=ack,draining=2,eds=bypass,versioning=per-type,dedup=content,transport=delta".parse().unwrap();
         assert_eq!(p.gate, Gate::Latest { timeout: None, nack_backoff: Us(0) });

@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::gate::{Delivery, World};
 use super::policy::Transport;
-use super::{Arrival, Types, slot};
+use super::{Arrival, Types, Us, slot};
 use crate::model::stream::{BodyId, Recording, XdsType};
 use crate::sim::envoy::{Action, NameId, Prepared, Step, StepPush};
 
@@ -144,6 +144,8 @@ impl<'a> Recorded<'a> {
     /// The steps that a policy's `deliveries` make. A delivery whose response would be empty is marked as not sent.
     pub fn steps(&self, deliveries: &mut [Delivery], transport: Transport) -> Vec<Step> {
         let mut out: Vec<(usize, Step)> = Vec::with_capacity(deliveries.len() + 2);
+        // pushes of one moment stay in the order of the deliveries, other events in their place among the recorded ones
+        let mut place = (Us(i64::MIN), 0);
         let mut sent = [0_usize; 9];
         let mut worlds: [BTreeMap<NameId, BodyId>; 9] = std::array::from_fn(|_| BTreeMap::new());
         for d in deliveries.iter_mut().filter(|d| d.sent) {
@@ -151,8 +153,8 @@ impl<'a> Recorded<'a> {
             match self.payload(d.kind, from, d.upto, transport, &mut worlds[slot(d.kind)]) {
                 Some((push, state)) => {
                     let at = self.pushes[state - 1];
-                    let step = Step { t: d.t, event: self.steps[at].event, action: Action::Push(push) };
-                    out.push((at, step));
+                    place = if place.0 == d.t { (d.t, at.max(place.1)) } else { (d.t, at) };
+                    out.push((place.1, Step { t: d.t, event: self.steps[at].event, action: Action::Push(push) }));
                 }
                 None => d.sent = false,
             }
@@ -251,20 +253,49 @@ impl World for Recorded<'_> {
     }
 
     fn replaced(&self, from: usize, to: usize, each: &mut dyn FnMut(u32)) {
+        // what Envoy refuses replaces nothing
+        let refused = |body: Option<BodyId>| body.is_some_and(|b| self.rejected.contains_key(&b));
         for (name, (before, after)) in self.net(XdsType::Listener, from, to) {
-            if before.is_some() && !self.same(before, after) {
+            if before.is_some() && !self.same(before, after) && !refused(after) {
                 each(name.number());
             }
         }
     }
 
-    fn warms(&self, from: usize, to: usize) -> bool {
-        let changed = |(before, after): &(Option<BodyId>, Option<BodyId>)| {
-            before.is_some()
-                && after.is_some_and(|b| self.prepared.waits_for_endpoints(b))
-                && !self.same(*before, *after)
+    fn warms(&self, from: usize, to: usize, each: &mut dyn FnMut(u32)) {
+        for (before, after) in self.net(XdsType::Cluster, from, to).into_values() {
+            let endpoints = after.and_then(|body| self.prepared.endpoints_of(body));
+            if let Some(name) = endpoints.filter(|_| !self.same(before, after)) {
+                each(name.number());
+            }
+        }
+    }
+
+    fn brings(&self, from: usize, to: usize, each: &mut dyn FnMut(u32)) {
+        let range = self.between(XdsType::Endpoints, from, to);
+        // a push again without anything new repeats the last one
+        let again = if range.is_empty() { self.between(XdsType::Endpoints, 0, to).last() } else { None };
+        for (state, _) in range.iter().chain(again) {
+            self.push_of(*state).resources.iter().for_each(|body| each(self.prepared.body_name(*body).number()));
+        }
+    }
+
+    fn wanted(&self, kind: XdsType, state: usize, _: &dyn Fn(XdsType) -> usize) -> bool {
+        !self.between(kind, 0, state).is_empty()
+    }
+
+    fn silent(&self, kind: XdsType, from: usize, to: usize, transport: Transport) -> bool {
+        let range = self.between(kind, from, to);
+        let Some((state, _)) = range.last().or_else(|| self.between(kind, 0, to).last()) else { return true };
+        let last = self.push_of(*state);
+        let delta = match transport {
+            Transport::AsRecorded => last.delta,
+            Transport::Sotw => false,
+            Transport::Delta => true,
         };
-        self.net(XdsType::Cluster, from, to).values().any(changed)
+        // one recorded delta stays what it is, also if it says nothing new
+        let as_it_was = range.len() == 1 && last.delta && transport != Transport::Delta;
+        delta && !as_it_was && self.content(kind, from) == self.content(kind, to)
     }
 
     fn rejected(&self, kind: XdsType, state: usize) -> bool {

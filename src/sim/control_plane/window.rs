@@ -33,6 +33,10 @@ pub fn batches(arrivals: &[Arrival], window: &Window, eds_bypass: bool) -> Vec<B
     let endpoints = Types::of(XdsType::Endpoints);
     for (i, arrival) in arrivals.iter().enumerate() {
         state.until(Some(arrival.t), i, &mut out);
+        // control planes look away from what concerns nothing that they serve before they start a timer
+        if arrival.touches == Types::NONE {
+            continue;
+        }
         if eds_bypass && arrival.touches == endpoints {
             out.push(Batch { t: arrival.t, upto: i + 1, touches: endpoints, bypass: true });
             continue;
@@ -292,6 +296,17 @@ mod tests {
         assert_eq!(run("envoy-gateway:service=300ms", &[0, 100, 200]), [(300, 1), (600, 3)]);
         assert_eq!(run("envoy-gateway:service=300ms", &[0, 1000]), [(300, 1), (1300, 2)]);
         assert_eq!(run("envoy-gateway", &[0, 0, 5]), [(0, 1), (0, 2), (5, 3)]);
+    }
+
+    #[test]
+    fn what_touches_nothing_starts_no_timer() {
+        let mut arrivals = at(&[0, 400, 450]);
+        arrivals[0].touches = Types::NONE;
+        let contour: Policy = "contour-0.6".parse().unwrap();
+        // at once: nothing was rebuilt for the one at 0
+        let out = batches(&arrivals, &contour.window, true);
+        assert_eq!(out.iter().map(|b| (b.t.0 / MS, b.upto)).collect::<Vec<_>>(), [(400, 2), (550, 3)]);
+        assert_eq!(batches(&arrivals, &Window::None, false).len(), 2);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Settings {
     pub limit: Option<u64>,
     /// Keep the timeline, the log of resources and the drains, not only totals and the peak.
     pub detail: bool,
+    /// Keep the drains also without `detail`.
+    pub keep_drains: bool,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
             fetch_timeout: Us(15_000_000),
             limit: None,
             detail: true,
+            keep_drains: true,
         }
     }
 }
@@ -210,6 +213,24 @@ pub struct Drain {
     pub step: u32,
 }
 
+/// How much drained in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drained {
+    /// Whole listeners.
+    pub listeners: u64,
+    /// Old generations of in-place updates, whether chains drained in them or not.
+    pub groups: u64,
+    /// Filter chains that drained in those.
+    pub filter_chains: u64,
+}
+
+impl Drained {
+    /// Drains begun.
+    pub fn total(self) -> u64 {
+        self.listeners + self.groups
+    }
+}
+
 /// How one resource was taken, for comparison with Envoy's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -358,7 +379,7 @@ pub struct Run {
     /// All drains, by begin.
     pub drains: Vec<Drain>,
     /// Drains, counted also without detail.
-    pub drains_total: u64,
+    pub drained: Drained,
     /// Changes that did not need to be, the most frequent first.
     pub flaps: Vec<Flap>,
     /// How each resource was taken.

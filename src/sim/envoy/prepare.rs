@@ -317,9 +317,12 @@ impl Prepared {
         self.bodies[body.0 as usize].wire_bytes
     }
 
-    /// The body is a cluster that takes its endpoints over EDS, without which it warms.
-    pub fn waits_for_endpoints(&self, body: BodyId) -> bool {
-        matches!(&self.bodies[body.0 as usize].plan, Plan::Cluster(c) if c.endpoints.is_some())
+    /// What a cluster asks EDS for, without which it warms.
+    pub fn endpoints_of(&self, body: BodyId) -> Option<NameId> {
+        match &self.bodies[body.0 as usize].plan {
+            Plan::Cluster(c) => c.endpoints.map(|(name, _)| name),
+            _ => None,
+        }
     }
 
     /// The price model and its revision.

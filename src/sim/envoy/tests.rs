@@ -550,7 +550,7 @@ fn secrets_rotate_without_drains() {
     let run = s.run();
     assert_eq!(at(&run, 0.5).listeners_warming, 1, "it waits for its secret");
     assert_eq!(run.end.row.listeners_active, 1);
-    assert_eq!(run.drains_total, 0);
+    assert_eq!(run.drained, Drained::default());
     assert_eq!(run.pushes[2].modified_in_place, 1);
     // inline, each rotation drains
     let mut s = Script::default();

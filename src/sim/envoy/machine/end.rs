@@ -80,7 +80,7 @@ impl<'p> Machine<'p> {
             pushes: self.effects,
             counters,
             drains: self.drains,
-            drains_total: self.drains_total,
+            drained: self.drained,
             flaps,
             taken: self.taken,
             transient: self.worst_transient,

@@ -324,8 +324,14 @@ impl<'p> Machine<'p> {
 
     pub(super) fn begin_drain(&mut self, place: Place, chains: Option<u32>) {
         self.retire(place);
-        self.drains_total += 1;
-        if self.settings.detail {
+        match chains {
+            None => self.drained.listeners += 1,
+            Some(n) => {
+                self.drained.groups += 1;
+                self.drained.filter_chains += u64::from(n);
+            }
+        }
+        if self.settings.detail || self.settings.keep_drains {
             let g = &self.generations[place as usize];
             let (mut inline_tables, mut tls_contexts) = (0, 0);
             for (c, plan) in g.chains.iter().zip(self.listener_plan(g.body).map_or(&[][..], |l| &l.chains)) {

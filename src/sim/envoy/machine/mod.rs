@@ -12,7 +12,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::prepare::{NameId, Prepared, Table};
 use super::rules::Rules;
-use super::{Action, Counters, Drain, Effect, Row, Run, Settings, Step, StepPush, Taken};
+use super::{Action, Counters, Drain, Drained, Effect, Row, Run, Settings, Step, StepPush, Taken};
 use crate::cost::envoy::generation::{Amount, Ledger};
 use crate::model::stream::{Applied, BodyId, Us, XdsType};
 
@@ -223,7 +223,7 @@ pub(super) struct Machine<'p> {
     before: Option<(Row, Option<u32>, Amount)>,
     peak_ledger: Amount,
     drains: Vec<Drain>,
-    drains_total: u64,
+    drained: Drained,
     flaps: BTreeMap<(XdsType, NameId, bool), Flapped>,
     taken: Vec<Taken>,
     worst_transient: (u64, u32),
@@ -289,7 +289,7 @@ impl<'p> Machine<'p> {
             before: None,
             peak_ledger: Default::default(),
             drains: Vec::new(),
-            drains_total: 0,
+            drained: Drained::default(),
             flaps: BTreeMap::new(),
             taken: Vec::new(),
             worst_transient: (0, 0),
