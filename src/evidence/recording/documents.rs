@@ -1,9 +1,10 @@
 //! One JSON document of a recording: a discovery response or request, with or without a time around it.
 
-use crate::evidence::config_dump::bare_type;
+use crate::evidence::config_dump::{self, WireNode, bare_type};
 use crate::evidence::json::names::{self, empty};
 use crate::evidence::json::outline::{End, Item, Outline};
 use crate::evidence::json::skip::skip_space;
+use crate::evidence::json::tally;
 use crate::model::envoy::{Name, Node};
 use crate::model::source::InputId;
 use crate::model::stream::{Push, Pushed, Us, XdsType};
@@ -81,8 +82,8 @@ pub(super) struct Document {
 /// The node that a request names.
 fn node(fields: &[Item<'_>]) -> Option<Node> {
     let object = get(fields, &["node"]).filter(|n| n.first() == Some(&b'{'))?;
-    let inside: Vec<Item<'_>> = Outline::new(object).into_iter().flatten().collect();
-    Some(Node { id: name(get(&inside, &["id"])), cluster: name(get(&inside, &["cluster"])), ..Node::default() })
+    let wire = tally::scoped(|| serde_json::from_slice::<WireNode>(object)).0;
+    Some(config_dump::node(&wire.unwrap_or_default()))
 }
 
 /// The fields of an object, and where it ends.

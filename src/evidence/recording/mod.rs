@@ -155,7 +155,11 @@ pub fn read(documents: &[Document], options: &Options<'_>) -> Loaded {
     if let (true, Some(node)) = (told.node == Node::default(), node) {
         told.node = node;
     }
-    out.server_info = out.server_info.or(Some(told).filter(|t| *t != ServerInfo::default()));
+    match &mut out.server_info {
+        Some(info) if info.node.id.is_empty() && !told.node.id.is_empty() => info.node = told.node,
+        Some(_) => {}
+        None => out.server_info = Some(told).filter(|t| *t != ServerInfo::default()),
+    }
     out.events = events;
     out.bodies = bodies;
     out.times_assumed = times_assumed;

@@ -83,7 +83,13 @@ pub(super) fn bootstrap(
     let read = read_piece(ElementKind::Bootstrap, &String::from_utf8_lossy(text), place, u64::MAX);
     let found = match read {
         Ok((found, _)) => found.into_iter().find_map(|r| match r {
-            WireResource::Bootstrap(b) => Some(Box::new(b.0)),
+            WireResource::Bootstrap(b) => {
+                let (bootstrap, node) = *b;
+                if timeline.node.is_none() && !node.id.is_empty() {
+                    timeline.node = Some(node);
+                }
+                Some(Box::new(bootstrap))
+            }
             _ => None,
         })?,
         Err(e) => {
