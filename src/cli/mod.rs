@@ -16,6 +16,7 @@ mod replay;
 mod report;
 mod tool;
 mod whatif;
+mod whatif_content;
 mod whatif_scope;
 mod whatif_watch;
 

@@ -1,6 +1,5 @@
 //! `meshdump whatif`: the same recording under other policies and settings.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,9 +8,9 @@ use serde::Deserialize;
 use super::analyze::inputs;
 use super::output::{Format, OutputArgs};
 use super::replay::{Opened, RecordingArgs};
+use super::whatif_content::{contents, recordings};
 use super::whatif_watch::Watched;
 use super::{Exit, Failure, whatif_scope};
-use crate::evidence::recording::rewrite;
 use crate::evidence::watch::{self, Watch};
 use crate::findings::analysis::Input;
 use crate::findings::whatif::{
@@ -21,7 +20,7 @@ use crate::findings::whatif::{
 use crate::input::{self, Document};
 use crate::model::problem::Loss;
 use crate::model::source::InputId;
-use crate::model::stream::{Event, Recording, Rewrite, Us, What};
+use crate::model::stream::{Event, Recording, Us, What};
 use crate::report;
 use crate::sim::control_plane::policy::{COMMON, NAMES};
 use crate::sim::control_plane::{Policy, parse_duration};
@@ -31,6 +30,7 @@ Examples:
   meshdump whatif stream.jsonl.gz --policy fixed-window:window=5s --policy at-most-k-draining:k=1
   meshdump whatif stream.jsonl.gz --server-info server_info.json --set drain-time=45s --fix reorder --together
   meshdump whatif stream.jsonl.gz --scenario 'debounce:quiet=1s + drain-time=60s + reorder'
+  meshdump whatif stream.jsonl.gz --set scope=own-namespace --set scope=sidecar.yaml
   meshdump whatif stream.jsonl.gz --sweep debounce.quiet=0s..60s:5s
   meshdump whatif stream.jsonl.gz --search --max-staleness 10s";
 
@@ -46,8 +46,8 @@ pub(crate) struct WhatIfArgs {
     /// A batching policy; each one is a scenario
     #[arg(long = "policy", value_name = "NAME[:KEY=VALUE,...]")]
     policies: Vec<String>,
-    /// A setting of Envoy: drain-time=45s, drain-strategy=immediate, envoy-version=1.14, concurrency=4; each one is a
-    /// scenario
+    /// A setting: drain-time=45s, drain-strategy=immediate, envoy-version=1.14, concurrency=4 of Envoy;
+    /// scope=own-namespace or scope=FILE with Sidecars of Istio; each one is a scenario
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// A fix of the configuration: reorder, sds, rds, merge-chains, delta, sotw; each one is a scenario
@@ -271,9 +271,8 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
     if !found.documents.is_empty() && found.documents.iter().all(|d| watch::looks_like(d.head())) {
         return over_watch(args, &found.documents, &scenarios);
     }
-    let rewrites: BTreeSet<Rewrite> = scenarios.iter().map(|s| s.rewrite).filter(|r| !r.is_none()).collect();
     let wants = args.output.wants(Format::Json);
-    let opened = args.recording.read(found.documents, found.problems, wants, !rewrites.is_empty())?;
+    let opened = args.recording.read(found.documents, found.problems, wants, !contents(&scenarios).is_empty())?;
     let Opened { loaded, settings, envoy } = &opened;
     let events = &loaded.recording.events;
     let lines_only = !events.iter().any(|e| matches!(e.what, What::Push(_)))
@@ -285,19 +284,12 @@ pub(crate) fn run(args: &WhatIfArgs) -> Result<Exit, Failure> {
         })?;
         ((runs, String::new()), notes)
     } else {
-        let made = |how: &Rewrite| match rewrite(loaded, *how) {
-            Ok(recording) => Ok((*how, recording)),
-            Err(why) => {
-                let name = scenarios.iter().find(|s| s.rewrite == *how).map_or("", |s| &s.name);
-                Err(Failure::new(Exit::Usage, format!("{name}: {why}")))
-            }
-        };
-        let rewritten = rewrites.iter().map(made).collect::<Result<Vec<_>, _>>()?;
+        let (rewritten, said) = recordings(loaded, &scenarios)?;
         let base =
             Base { recording: &loaded.recording, rewritten: &rewritten, settings: *settings, envoy: envoy.clone() };
         let detail = args.detail(&scenarios);
         let done = args.tried(&scenarios, true, |scenarios| Ok(runs(&base, scenarios, args.answer, detail)))?;
-        (done, notes(&loaded.recording, &scenarios, args.answer))
+        (done, notes(&loaded.recording, &scenarios, args.answer).into_iter().chain(said).collect())
     };
     let whole = report(&loaded.recording, done, args.goal(), notes, inputs(&loaded.inputs), &loaded.problems);
     args.output.write(|format, width| match format {

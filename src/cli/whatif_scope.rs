@@ -1,6 +1,6 @@
 //! `meshdump whatif scope`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -121,8 +121,8 @@ fn parse_step(text: &str) -> Result<Step, String> {
 }
 
 /// The Sidecars of a file.
-fn sidecars(path: &PathBuf) -> Result<Rule, Failure> {
-    let found = input::collect(std::slice::from_ref(path), &input::Limits::default());
+pub(super) fn sidecars(path: &Path) -> Result<Rule, Failure> {
+    let found = input::collect(&[path.to_owned()], &input::Limits::default());
     let loaded = load::load(&found.documents, config_dump::Limits::default(), false);
     let all = loaded.kubernetes.map(|k| k.sidecars).unwrap_or_default();
     if all.is_empty() {

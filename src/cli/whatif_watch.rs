@@ -46,6 +46,11 @@ impl Watched<'_> {
                 let why = format!("{}: Contour's routes come by RDS in all its versions", scenario.name);
                 return Err(Failure::new(Exit::Usage, why));
             }
+            if scenario.scope.is_some() {
+                let why =
+                    format!("{}: a scope is Istio's, and this watch becomes the stream of Contour", scenario.name);
+                return Err(Failure::new(Exit::Usage, why));
+            }
             if scenario.transport.is_some() {
                 let why = format!("{}: Contour's stream is state of the world; a watch has no other", scenario.name);
                 return Err(Failure::new(Exit::Usage, why));

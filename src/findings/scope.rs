@@ -9,6 +9,7 @@ mod growth;
 mod keep;
 mod knative;
 mod notes;
+mod recording;
 mod sidecars;
 mod subjects;
 mod value;
@@ -36,6 +37,7 @@ pub use bill::{Bill, BpfBill, Fleet};
 pub use findings::CODES;
 pub use growth::{Growth, GrowthPoint, Moment, Range, Step, Unit, UnitCost};
 pub use knative::{Inactive, Knative};
+pub use recording::in_recording;
 pub use value::{Break, Counts, Difference, Manifest, Out, ScopeReport, Shape, WorkloadRow};
 
 /// What an agent beside Envoy holds where nothing better is known: 25 MB, the figure for pilot-agent alone that

@@ -12,6 +12,7 @@
 //! | `settings` | `/server_info`, bootstrap and a dump to begin with |
 //! | `bodies`, `equality` | resources, each distinct one once, and what Envoy takes for equal |
 //! | `rewrite` | the same recording with certificates, routes or filter chains written in another way |
+//! | `without` | bodies without some of their virtual hosts or filter chains |
 //! | `checks` | how long a body waits for what it needs, and whether Envoy refuses it |
 //! | `sequence` | what the nonces of a stream show to be missing |
 
@@ -33,6 +34,7 @@ mod sequence;
 mod settings;
 pub(super) mod tap;
 mod timeline;
+mod without;
 
 use jiff::tz::TimeZone;
 
@@ -49,6 +51,7 @@ pub use log::zone;
 pub use native::{WriteOptions, write, write_responses};
 pub use rewrite::rewrite;
 use timeline::Timeline;
+pub use without::Without;
 
 /// What else is known about the Envoy of a recording.
 #[derive(Debug, Clone, Copy, Default)]

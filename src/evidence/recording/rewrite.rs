@@ -18,9 +18,9 @@ use crate::evidence::json::names;
 use crate::model::envoy::Name;
 use crate::model::stream::{BodyId, Event, Push, Pushed, Recording, Rewrite, What, XdsType};
 
-const LISTENER: &str = "envoy.config.listener.v3.Listener";
+pub(super) const LISTENER: &str = "envoy.config.listener.v3.Listener";
 const SECRET: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
-const ROUTES: &str = "envoy.config.route.v3.RouteConfiguration";
+pub(super) const ROUTES: &str = "envoy.config.route.v3.RouteConfiguration";
 
 type Table<K, V> = HashMap<K, V, FixedState>;
 
@@ -143,7 +143,8 @@ fn get<'a>(object: &'a Map<String, Value>, snake: &str, camel: &str) -> Option<&
     object.get(snake).or_else(|| object.get(camel))
 }
 
-fn key_of(object: &Map<String, Value>, snake: &str, camel: &str) -> Option<String> {
+/// The spelling that an object has of a key.
+pub(super) fn key_of(object: &Map<String, Value>, snake: &str, camel: &str) -> Option<String> {
     [snake, camel].into_iter().find(|k| object.contains_key(*k)).map(str::to_owned)
 }
 

@@ -6,8 +6,8 @@ use foldhash::HashMap;
 
 use super::subjects::Subject;
 use super::{ExportTo, Options, Rule};
-use crate::model::envoy::{Name, Proxy};
-use crate::model::kubernetes::{Egress, Kubernetes, ProxyRole, Sidecar, matches};
+use crate::model::envoy::{Name, Owner, Proxy};
+use crate::model::kubernetes::{Egress, Kubernetes, Labels, ProxyRole, Sidecar, matches};
 use crate::sim::scope::dress::outbound_parts;
 use crate::sim::scope::mesh::{Mesh, Ports, full, imports, visible};
 use crate::sim::scope::trim::{Removed, traffic};
@@ -49,6 +49,35 @@ fn namespace_of(host: &str, mesh: Option<&Mesh<'_>>) -> Name {
     }
 }
 
+/// Istio's root namespace where nothing tells.
+pub(super) const ROOT: &str = "istio-system";
+
+/// Hosts of outbound clusters with their namespaces, looked up once.
+pub(super) fn namespaces<'p>(
+    clusters: impl Iterator<Item = (&'p str, Option<&'p Owner>)>,
+    mesh: Option<&Mesh<'_>>,
+) -> HashMap<&'p str, Name> {
+    let mut out: HashMap<&'p str, Name> = HashMap::default();
+    for (cluster, owner) in clusters {
+        let Some((_, _, host)) = outbound_parts(cluster) else { continue };
+        let namespace = out.entry(host).or_insert_with(|| namespace_of(host, mesh));
+        if let (true, Some(owner)) = (namespace.is_empty(), owner) {
+            *namespace = owner.namespace.clone();
+        }
+    }
+    out
+}
+
+/// Services of a workload's own namespace and of the root namespace stay.
+pub(super) fn own_namespace<'p>(namespaces: HashMap<&'p str, Name>, own: Name, root: Name) -> Keep<'p> {
+    Box::new(move |_, host| namespaces.get(host).is_some_and(|n| *n == own || *n == root))
+}
+
+/// Services that the egress entries of a Sidecar import stay.
+pub(super) fn imported<'p>(namespaces: HashMap<&'p str, Name>, own: Name, egress: Vec<Egress>) -> Keep<'p> {
+    Box::new(move |port, host| by_egress(&egress, &own, &namespaces, port, host))
+}
+
 /// Whether the cluster of a port and host stays.
 pub(super) type Keep<'p> = Box<dyn Fn(u16, &str) -> bool + Sync + 'p>;
 
@@ -75,17 +104,8 @@ pub(super) fn kept<'p>(
         return Kept::default();
     }
     let own = s.namespace.clone();
-    let root: Name = after.map_or_else(|| "istio-system".into(), |m| m.root.clone());
-    // hosts of the proxy with their namespaces, looked up once
-    let mut namespaces: HashMap<&'p str, Name> = HashMap::default();
-    for c in &proxy.clusters {
-        if let Some((_, _, host)) = outbound_parts(&c.meta.name) {
-            let of_owner = || c.owner.as_ref().map(|o| o.namespace.clone()).filter(|n| !n.is_empty());
-            namespaces.entry(host).or_insert_with(|| {
-                Some(namespace_of(host, after)).filter(|n| !n.is_empty()).or_else(of_owner).unwrap_or_default()
-            });
-        }
-    }
+    let root: Name = after.map_or_else(|| ROOT.into(), |m| m.root.clone());
+    let namespaces = namespaces(proxy.clusters.iter().map(|c| (&*c.meta.name, c.owner.as_deref())), after);
     let exports: Option<BTreeSet<&'p str>> = (!o.export_to.is_empty()).then(|| {
         let stays = |host: &str, ns: &Name| match after.and_then(|m| m.host(host)) {
             Some(x) => visible(&x.export_to, &x.namespace, &own),
@@ -119,9 +139,7 @@ pub(super) fn kept<'p>(
     let mut out = Kept::default();
     let scoped: Option<Keep<'p>> = match &o.rule {
         Rule::AsIs => None,
-        Rule::OwnNamespace => {
-            Some(Box::new(move |_, host| namespaces.get(host).is_some_and(|n| *n == own || *n == root)))
-        }
+        Rule::OwnNamespace => Some(own_namespace(namespaces, own, root)),
         Rule::FromTraffic => match s.dump.and_then(traffic) {
             None => {
                 out.untold = true;
@@ -165,9 +183,13 @@ pub(super) fn kept<'p>(
                     }
                 }))
             }
-            _ => chosen(new, cluster, s).map(|egress| -> Keep<'p> {
-                Box::new(move |port, host| by_egress(&egress, &own, &namespaces, port, host))
-            }),
+            _ => {
+                let root = cluster.and_then(|k| k.mesh_configs.first()).map_or(ROOT, |c| &c.root_namespace);
+                // its labels are not in a dump, so a workload selector is matched against its name
+                let app = app(&s.name);
+                let labels = s.workload.map_or(&app, |w| w.labels);
+                chosen(new, root, &s.namespace, labels).map(|x| imported(namespaces, own, x.egress.clone()))
+            }
         },
     };
     out.keep = match (scoped, exports) {
@@ -186,20 +208,19 @@ fn by_egress(egress: &[Egress], own: &str, namespaces: &HashMap<&str, Name>, por
         || egress.iter().any(|e| e.port.is_none_or(|p| p == port) && e.hosts.iter().any(|h| imports(h, own, &ns, host)))
 }
 
-/// The egress of the Sidecar of a file that applies to a proxy of which only the dump is known. Its labels are not in
-/// the dump, so a workload selector is matched against its name (label `app`).
-fn chosen(new: &[Sidecar], cluster: Option<&Kubernetes>, s: &Subject<'_>) -> Option<Vec<Egress>> {
-    let root: &str = cluster.and_then(|k| k.mesh_configs.first()).map_or("istio-system", |c| &c.root_namespace);
-    let app = vec![(Name::from("app"), s.name.clone())];
-    let labels = s.workload.map_or(&app, |w| w.labels);
-    let here = |x: &&Sidecar| x.meta.namespace == s.namespace || x.meta.namespace.is_empty();
-    let found = new
-        .iter()
+/// The labels of a workload of which only the name is known, by Istio's own convention.
+pub(super) fn app(workload: &Name) -> Labels {
+    vec![("app".into(), workload.clone())]
+}
+
+/// The Sidecar of a file that applies to a workload of which no export tells.
+pub(super) fn chosen<'s>(new: &'s [Sidecar], root: &str, namespace: &str, labels: &Labels) -> Option<&'s Sidecar> {
+    let here = |x: &&Sidecar| &*x.meta.namespace == namespace || x.meta.namespace.is_empty();
+    new.iter()
         .filter(here)
         .find(|x| x.selector.as_ref().is_some_and(|l| matches(l, labels)))
         .or_else(|| new.iter().filter(here).find(|x| x.selector.is_none()))
-        .or_else(|| new.iter().find(|x| &*x.meta.namespace == root && x.selector.is_none()));
-    found.map(|x| x.egress.clone())
+        .or_else(|| new.iter().find(|x| &*x.meta.namespace == root && x.selector.is_none()))
 }
 
 /// Something that would lose its target: kind, name, and what it loses.

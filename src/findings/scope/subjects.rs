@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use super::{Evidence, Options};
 use crate::cost::envoy::{Settings, Version};
-use crate::model::envoy::{Name, Proxy};
+use crate::model::envoy::{Name, Node, Proxy};
 use crate::model::kubernetes::{Kubernetes, ProxyRole, Sidecar};
 use crate::sim::scope::dress::Template;
 use crate::sim::scope::mesh::Mesh;
 use crate::sim::scope::view::{View, add_routed_hosts, add_sni_clusters, inbound, view};
-use crate::sim::scope::workloads::{Workload, pod_of};
+use crate::sim::scope::workloads::{Workload, pod_and_namespace, pod_of};
 
 /// A sidecar of nobody: services are known, workloads are not.
 const ANY: &str = "any sidecar";
@@ -114,9 +114,20 @@ pub(super) fn view_of(mesh: &Mesh<'_>, w: &Workload<'_>, role: ProxyRole) -> Vie
     v
 }
 
-/// The role that a node id tells (`sidecar~…`, `router~…`).
+/// The namespace of a workload, as the metadata of its node say it, else the node id; empty when neither does.
+pub(super) fn namespace(node: &Node) -> Name {
+    let of_id = || pod_and_namespace(&node.id).map(|(_, namespace)| namespace.into());
+    Some(node.namespace.clone()).filter(|n| !n.is_empty()).or_else(of_id).unwrap_or_default()
+}
+
+/// The role of a proxy.
 pub(super) fn role_of(p: &Proxy) -> ProxyRole {
-    match p.node.id.split('~').next() {
+    role(&p.node.id)
+}
+
+/// The role that a node id tells (`sidecar~…`, `router~…`).
+pub(super) fn role(node_id: &str) -> ProxyRole {
+    match node_id.split('~').next() {
         Some("router") => ProxyRole::Gateway,
         Some("waypoint") => ProxyRole::Waypoint,
         _ => ProxyRole::Sidecar,
@@ -175,7 +186,7 @@ pub(super) fn subjects<'a>(
             all.iter()
                 .find(|w| w.pods.iter().any(|x| x.meta.name == p.meta.name && x.meta.namespace == p.meta.namespace))
         });
-        let namespace = workload.map_or_else(|| proxy.node.namespace.clone(), |w| w.namespace.clone());
+        let namespace = workload.map_or_else(|| namespace(&proxy.node), |w| w.namespace.clone());
         let name = match workload {
             Some(w) => w.name.clone(),
             None if !proxy.node.workload.is_empty() => proxy.node.workload.clone(),

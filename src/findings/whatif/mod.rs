@@ -19,7 +19,7 @@ use super::replay::{
 };
 use crate::model::problem::Problem;
 use crate::model::size::size;
-use crate::model::stream::{BodyId, Recording, Rewrite, Us, What, XdsType};
+use crate::model::stream::{BodyId, Recording, Us, What, XdsType};
 use crate::sim::control_plane::{
     Acknowledgements, Arrival, Delivery, Policy, Recorded, Transport, Types, batches, deliveries, percentile, slot,
     waits,
@@ -30,7 +30,7 @@ use connections::Connections;
 pub use connections::ConnectionsCut;
 pub use lines::{logged, over_lines};
 use scenario::time;
-pub use scenario::{FIXES, SETTINGS, Scenario, sweep};
+pub use scenario::{Content, FIXES, SETTINGS, Scenario, sweep};
 
 /// Milliseconds that changes waited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, schemars::JsonSchema)]
@@ -168,8 +168,8 @@ pub struct WhatIf {
 pub struct Base<'a> {
     /// The recording.
     pub recording: &'a Recording,
-    /// The same with its resources rewritten, for every way that a scenario asks for.
-    pub rewritten: &'a [(Rewrite, Recording)],
+    /// The same with another content, for each that a scenario asks for.
+    pub rewritten: &'a [(Content, Recording)],
     /// Envoy's side.
     pub settings: Settings,
     /// The same, for the report.
@@ -177,9 +177,9 @@ pub struct Base<'a> {
 }
 
 impl Base<'_> {
-    /// The recording rewritten so.
-    fn of(&self, rewrite: Rewrite) -> &Recording {
-        self.rewritten.iter().find(|(r, _)| *r == rewrite).map_or(self.recording, |(_, recording)| recording)
+    /// The recording with this content.
+    fn of(&self, content: &Content) -> &Recording {
+        self.rewritten.iter().find(|(c, _)| c == content).map_or(self.recording, |(_, recording)| recording)
     }
 }
 
@@ -222,15 +222,15 @@ pub fn runs(base: &Base<'_>, scenarios: &[Scenario], answer: Us, detail: bool) -
     let all: Vec<&Scenario> = std::iter::once(&recorded).chain(scenarios).collect();
     let settings: Vec<Settings> = all.iter().map(|s| settings_of(base, s, detail)).collect();
     // prices depend on content, version and workers alone; states on the order that is kept besides
-    let price = |i: usize| (all[i].rewrite, settings[i].version, settings[i].concurrency);
+    let price = |i: usize| (all[i].content(), settings[i].version, settings[i].concurrency);
     let mut prices: Vec<_> = (0..all.len()).map(price).collect();
     prices.sort_unstable();
     prices.dedup();
     let prepared: Vec<Prepared> = prices
         .par_iter()
-        .map(|(rewrite, version, concurrency)| {
+        .map(|(content, version, concurrency)| {
             let settings = Settings { version: *version, concurrency: *concurrency, ..base.settings };
-            Prepared::new(base.of(*rewrite), &settings)
+            Prepared::new(base.of(content), &settings)
         })
         .collect();
     let place = |i: usize| prices.binary_search(&price(i)).expect("one for each");
@@ -240,16 +240,16 @@ pub fn runs(base: &Base<'_>, scenarios: &[Scenario], answer: Us, detail: bool) -
     let steps: Vec<Vec<Step>> = kinds
         .par_iter()
         .map(|(at, reorder)| {
-            let recording = base.of(prices[*at].0);
+            let recording = base.of(&prices[*at].0);
             let steps = prepared[*at].steps(recording);
             if *reorder { with_order(&steps, &first_of_equal_sets(recording)) } else { steps }
         })
         .collect();
-    let latency = latencies(base.recording, answer).0;
+    let timing = (latencies(base.recording, answer).0, closest(base.recording));
     let inputs: Vec<Source<'_>> = kinds
         .par_iter()
         .zip(&steps)
-        .map(|((at, _), steps)| Source::new(base.of(prices[*at].0), &prepared[*at], steps, latency))
+        .map(|((at, _), steps)| Source::new(base.of(&prices[*at].0), &prepared[*at], steps, timing))
         .collect();
     let source = |i: usize| &inputs[kinds.binary_search(&(place(i), all[i].reorder)).expect("one for each")];
     let connections = Connections::of(base.recording, || source(0).prepared.run(source(0).steps, &settings[0]).drains);
@@ -303,6 +303,21 @@ fn with_order(steps: &[Step], first: &[BodyId]) -> Vec<Step> {
     out
 }
 
+/// The shortest time between two pushes of one type, also where a scenario's content has fewer of them.
+fn closest(recording: &Recording) -> Option<Us> {
+    let mut last: [Option<Us>; 9] = [None; 9];
+    let mut closest: Option<Us> = None;
+    for event in &recording.events {
+        if let What::Push(push) = &event.what
+            && let Some(before) = last[slot(push.kind)].replace(event.t)
+        {
+            let gap = Us(event.t.0 - before.0);
+            closest = Some(closest.map_or(gap, |c| c.min(gap)));
+        }
+    }
+    closest
+}
+
 /// A recording as the input of policies; the scenarios that differ in policy and drain time share it.
 struct Source<'a> {
     recording: &'a Recording,
@@ -316,19 +331,14 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(recording: &'a Recording, prepared: &'a Prepared, steps: &'a [Step], latency: [Us; 9]) -> Self {
+    fn new(
+        recording: &'a Recording,
+        prepared: &'a Prepared,
+        steps: &'a [Step],
+        (latency, closest): ([Us; 9], Option<Us>),
+    ) -> Self {
         let input = Recorded::new(recording, prepared, steps);
         let matters = (1..=input.arrivals().len()).map(|s| input.matters(s)).collect();
-        let mut last: [Option<Us>; 9] = [None; 9];
-        let mut closest: Option<Us> = None;
-        for arrival in input.arrivals() {
-            for kind in arrival.touches.iter() {
-                if let Some(before) = last[slot(kind)].replace(arrival.t) {
-                    let gap = Us(arrival.t.0 - before.0);
-                    closest = Some(closest.map_or(gap, |c| c.min(gap)));
-                }
-            }
-        }
         Self { recording, prepared, steps, input, matters, latency, closest }
     }
 

@@ -1,11 +1,12 @@
 //! What a scenario is made of.
 
 use crate::cost::envoy::Version;
+use crate::model::envoy::Name;
 use crate::model::stream::{Rewrite, Us};
 use crate::sim::control_plane::{Policy, Transport, parse_duration};
 
 /// What `--set` takes.
-pub const SETTINGS: [&str; 4] = ["drain-time", "drain-strategy", "envoy-version", "concurrency"];
+pub const SETTINGS: [&str; 5] = ["drain-time", "drain-strategy", "envoy-version", "concurrency", "scope"];
 
 /// What `--fix` takes.
 pub const FIXES: [&str; 6] = ["reorder", "sds", "rds", "merge-chains", "delta", "sotw"];
@@ -35,6 +36,17 @@ pub struct Scenario {
     /// `delta` or `sotw`.
     pub transport: Option<Transport>,
     /// `sds`, `rds`, `merge-chains`: the same configuration written in another way.
+    pub rewrite: Rewrite,
+    /// `scope`: `own-namespace`, or a file with Sidecars of Istio.
+    pub scope: Option<Name>,
+}
+
+/// What is another in the content of the recording; scenarios that have it in common share a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Content {
+    /// [`Scenario::scope`].
+    pub scope: Option<Name>,
+    /// [`Scenario::rewrite`], of what the scope leaves.
     pub rewrite: Rewrite,
 }
 
@@ -73,6 +85,10 @@ impl Scenario {
                     let n = n.ok_or_else(|| format!("`{value}` is no number of workers"))?;
                     once(&mut self.concurrency, n).ok_or_else(twice)?;
                 }
+                Some(("scope", "")) => return Err("scope= is own-namespace or a file with Sidecars".to_owned()),
+                Some(("scope", value)) => {
+                    once(&mut self.scope, value.into()).ok_or_else(twice)?;
+                }
                 Some((key, _)) => return Err(format!("no setting is called `{key}`; known: {}", SETTINGS.join(", "))),
                 None if self.policy.is_some() => {
                     return Err(format!("`{part}`: a scenario has one policy"));
@@ -85,6 +101,11 @@ impl Scenario {
         }
         self.name.push_str(part);
         Ok(())
+    }
+
+    /// What is another in the content.
+    pub fn content(&self) -> Content {
+        Content { scope: self.scope.clone(), rewrite: self.rewrite }
     }
 
     /// A scenario of parts joined by ` + `.

@@ -19,6 +19,7 @@ pub use gate::{Acknowledgements, Delivery, World, deliveries};
 pub use lines::{Between, Line, Lines};
 pub use policy::{Draining, Gate, Policy, Transport, Versioning, Window, parse_duration};
 pub use recorded::Recorded;
+pub(super) use recorded::wildcard;
 pub use staleness::{percentile, waits};
 pub use window::{Arrival, Batch, batches};
 

@@ -304,6 +304,6 @@ impl World for Recorded<'_> {
 }
 
 /// Types of which a state of the world that leaves a name out removes it.
-fn wildcard(kind: XdsType) -> bool {
+pub(in crate::sim) fn wildcard(kind: XdsType) -> bool {
     matches!(kind, XdsType::Listener | XdsType::Cluster)
 }

@@ -2,6 +2,7 @@
 
 pub mod dress;
 pub mod mesh;
+pub mod stream;
 pub mod trim;
 pub mod view;
 pub mod workloads;

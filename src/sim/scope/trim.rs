@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::dress::{outbound_parts, rds};
-use crate::model::envoy::{Name, Proxy, RouteSource, VirtualHost};
+use crate::model::envoy::{Listener, Name, Proxy, RouteSource, RouteTable, VirtualHost};
 
 /// What a narrower scope takes out of a proxy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,10 +26,111 @@ pub struct Removed {
     pub dangling: Vec<(String, Name)>,
 }
 
-/// The proxy without the outbound clusters for which `keep` (of port, subset and host) is false, and without everything
+/// What is left of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Left {
+    /// All of it.
+    All,
+    /// All but the virtual hosts or filter chains at these positions.
+    Without(Vec<usize>),
+    /// Nothing: all that it led to is gone.
+    Nothing,
+}
+
+/// Whether a cluster is one of those for which `keep` is false.
+pub(super) fn goes(cluster: &str, keep: &dyn Fn(u16, &str) -> bool) -> bool {
+    outbound_parts(cluster).is_some_and(|(port, _, host)| !keep(port, host))
+}
+
+/// Route tables of a gateway stay, since their hosts are the gateway's own.
+pub(super) fn table_of_gateway(l: &Listener) -> Option<&Name> {
+    rds(l).filter(|_| l.bound)
+}
+
+/// What is left of a route table when some clusters go. What stays and led to one of them is added to `dangling`.
+pub(super) fn table_left(
+    t: &RouteTable,
+    gateway: bool,
+    goes: &dyn Fn(&str) -> bool,
+    dangling: &mut Vec<(String, Name)>,
+) -> Left {
+    let served = |v: &VirtualHost| v.clusters.iter().any(|c| outbound_parts(c).is_some());
+    if !t.virtual_hosts.iter().any(served) {
+        return Left::All;
+    }
+    let mut gone = Vec::new();
+    let mut serves = false;
+    for (i, v) in t.virtual_hosts.iter().enumerate() {
+        let lost: Vec<&Name> = v.clusters.iter().filter(|c| goes(c)).collect();
+        if !gateway && !lost.is_empty() && lost.len() == v.clusters.len() {
+            gone.push(i);
+            continue;
+        }
+        serves |= served(v);
+        let place = || format!("virtual host {} of route table {}", v.name, t.meta.name);
+        dangling.extend(lost.into_iter().map(|c| (place(), c.clone())));
+    }
+    if !serves {
+        return Left::Nothing;
+    }
+    // mirrors of the whole table
+    let lost = t.clusters.iter().filter(|c| goes(c));
+    dangling.extend(lost.map(|c| (format!("route table {}", t.meta.name), c.clone())));
+    if gone.is_empty() { Left::All } else { Left::Without(gone) }
+}
+
+/// What is left of a listener when some clusters and route tables go. What stays and led to one of the clusters is added
+/// to `dangling`.
+pub(super) fn listener_left(
+    l: &Listener,
+    goes: &dyn Fn(&str) -> bool,
+    emptied: &dyn Fn(&Name) -> bool,
+    dangling: &mut Vec<(String, Name)>,
+) -> Left {
+    let mut gone = Vec::new();
+    let mut serves = false;
+    let mut lost: Vec<&Name> = Vec::new();
+    for (i, c) in l.chains.iter().enumerate() {
+        let named = || c.filters.iter().flat_map(|f| &f.clusters).filter(|c| outbound_parts(c).is_some());
+        let asked = c.filters.iter().filter_map(|f| match f.hcm.as_ref().map(|h| &h.routes) {
+            Some(RouteSource::Rds(t)) => Some(t),
+            _ => None,
+        });
+        let targets: Vec<bool> = named().map(|c| !goes(c)).chain(asked.map(|t| !emptied(t))).collect();
+        let stays = targets.iter().any(|kept| *kept);
+        serves |= stays;
+        if !stays && !targets.is_empty() {
+            gone.push(i);
+        }
+        if stays || l.bound {
+            lost.extend(named().filter(|c| goes(c)));
+        }
+    }
+    let left = match gone.is_empty() || l.bound {
+        true => Left::All,
+        false if serves => Left::Without(gone),
+        false => return Left::Nothing,
+    };
+    // of what is left out of a listener nobody knows which of these it named
+    let named = l.meta.cluster_refs.iter().flat_map(|r| r.iter()).filter(|c| left == Left::All && goes(c));
+    dangling.extend(lost.into_iter().chain(named).map(|c| (format!("listener {}", l.meta.name), c.clone())));
+    left
+}
+
+/// Takes what is at `positions` out of `list` and gives it.
+fn take_out<T>(list: &mut Vec<T>, positions: &[usize]) -> Vec<T> {
+    let mut at = 0;
+    list.extract_if(.., |_| {
+        at += 1;
+        positions.binary_search(&(at - 1)).is_ok()
+    })
+    .collect()
+}
+
+/// The proxy without the outbound clusters for which `keep` (of port and host) is false, and without everything
 /// that only led to them.
 pub fn trim(proxy: &Proxy, keep: &dyn Fn(u16, &str) -> bool) -> (Proxy, Removed) {
-    let goes = |cluster: &str| outbound_parts(cluster).is_some_and(|(port, _, host)| !keep(port, host));
+    let goes = |cluster: &str| goes(cluster, keep);
     let mut out = Removed::default();
     let mut p = proxy.clone();
     p.clusters.retain(|c| {
@@ -48,83 +149,39 @@ pub fn trim(proxy: &Proxy, keep: &dyn Fn(u16, &str) -> bool) -> (Proxy, Removed)
         }
         !gone
     });
-    // a table of a gateway stays: its hosts are the gateway's own
-    let of_gateway: HashSet<Name> = p.listeners.iter().filter(|l| l.bound).filter_map(|l| rds(l).cloned()).collect();
+    let of_gateway: HashSet<Name> = p.listeners.iter().filter_map(|l| table_of_gateway(l).cloned()).collect();
     let mut emptied: HashSet<Name> = HashSet::new();
-    for t in &mut p.route_tables {
-        let served = |v: &VirtualHost| v.clusters.iter().any(|c| outbound_parts(c).is_some());
-        if !t.virtual_hosts.iter().any(served) {
-            continue;
-        }
-        let gateway = of_gateway.contains(&t.meta.name);
-        let table = t.meta.name.clone();
-        let mut weight = t.meta.weight;
-        t.virtual_hosts.retain(|v| {
-            let lost: Vec<&Name> = v.clusters.iter().filter(|c| goes(c)).collect();
-            let whole = !lost.is_empty() && lost.len() == v.clusters.len();
-            if whole && !gateway {
-                out.virtual_hosts += 1;
-                weight = weight - v.weight;
+    p.route_tables.retain_mut(|t| {
+        match table_left(t, of_gateway.contains(&t.meta.name), &goes, &mut out.dangling) {
+            Left::All => {}
+            Left::Without(gone) => {
+                out.virtual_hosts += gone.len() as u64;
+                let gone = take_out(&mut t.virtual_hosts, &gone);
+                t.meta.weight = t.meta.weight - gone.iter().map(|v| v.weight).sum();
+            }
+            Left::Nothing => {
+                out.virtual_hosts += t.virtual_hosts.len() as u64;
+                out.route_tables.push(t.meta.name.clone());
+                emptied.insert(t.meta.name.clone());
                 return false;
             }
-            let place = || format!("virtual host {} of route table {table}", v.name);
-            out.dangling.extend(lost.into_iter().map(|c| (place(), c.clone())));
-            true
-        });
-        t.meta.weight = weight;
-        if !t.virtual_hosts.iter().any(served) {
-            emptied.insert(table);
         }
-    }
-    p.route_tables.retain(|t| {
-        let gone = emptied.contains(&t.meta.name) && !of_gateway.contains(&t.meta.name);
-        if gone {
-            out.route_tables.push(t.meta.name.clone());
-            out.virtual_hosts += t.virtual_hosts.len() as u64;
-        }
-        !gone
+        true
     });
     p.listeners.retain_mut(|l| {
-        let before = l.chains.len();
-        let mut weight = l.meta.weight;
-        let mut kept_targets = 0;
-        let mut any_gone = false;
-        let lost: Vec<bool> = l
-            .chains
-            .iter()
-            .map(|c| {
-                let mut targets = Vec::new();
-                for f in &c.filters {
-                    targets.extend(f.clusters.iter().filter(|c| outbound_parts(c).is_some()).map(|c| !goes(c)));
-                    if let Some(RouteSource::Rds(t)) = f.hcm.as_ref().map(|h| &h.routes) {
-                        targets.push(!emptied.contains(t));
-                    }
-                }
-                let gone = !targets.is_empty() && targets.iter().all(|kept| !kept);
-                kept_targets += usize::from(!targets.is_empty() && !gone);
-                any_gone |= gone;
-                gone
-            })
-            .collect();
-        if !any_gone || l.bound {
-            return true;
-        }
-        if kept_targets == 0 {
-            out.listeners.push(l.meta.name.clone());
-            out.filter_chains += before as u64;
-            return false;
-        }
-        let mut at = 0;
-        l.chains.retain(|c| {
-            let gone = lost[at];
-            at += 1;
-            if gone {
-                weight = weight - c.weight;
+        match listener_left(l, &goes, &|t| emptied.contains(t), &mut out.dangling) {
+            Left::All => {}
+            Left::Without(gone) => {
+                out.filter_chains += gone.len() as u64;
+                let gone = take_out(&mut l.chains, &gone);
+                l.meta.weight = l.meta.weight - gone.iter().map(|c| c.weight).sum();
             }
-            !gone
-        });
-        out.filter_chains += (before - l.chains.len()) as u64;
-        l.meta.weight = weight;
+            Left::Nothing => {
+                out.listeners.push(l.meta.name.clone());
+                out.filter_chains += l.chains.len() as u64;
+                return false;
+            }
+        }
         true
     });
     (p, out)

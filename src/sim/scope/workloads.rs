@@ -128,9 +128,15 @@ fn injects(k: &Kubernetes, w: &crate::model::kubernetes::Workload) -> bool {
     of_pod.unwrap_or(of_namespace)
 }
 
-/// The pod of a proxy, by the node id that Istio gives it: `sidecar~10.0.0.1~pod.namespace~domain`.
+/// Names of the pod of a proxy and its namespace, in the node id that Istio gives it:
+/// `sidecar~10.0.0.1~pod.namespace~domain`.
+pub fn pod_and_namespace(node_id: &str) -> Option<(&str, &str)> {
+    node_id.split('~').nth(2)?.rsplit_once('.').filter(|(_, namespace)| !namespace.is_empty())
+}
+
+/// The pod of a proxy, by its node id.
 pub fn pod_of<'a>(k: &'a Kubernetes, node_id: &str) -> Option<&'a Pod> {
-    let (name, namespace) = node_id.split('~').nth(2)?.rsplit_once('.')?;
+    let (name, namespace) = pod_and_namespace(node_id)?;
     k.pods.iter().find(|p| &*p.meta.name == name && &*p.meta.namespace == namespace)
 }
 
