@@ -173,7 +173,28 @@ impl Ads {
         nonce: &str,
         resources: &[Value],
     ) -> Result<String, LabError> {
-        let resources = resources.iter().map(codec::any).collect::<Result<Vec<_>, _>>()?;
+        self.send_encoded(type_url, version_info, nonce, Self::encode(resources)?)
+    }
+
+    /// Resources in the form in which they are sent.
+    ///
+    /// # Errors
+    /// When one is not of a type of Envoy's API.
+    pub fn encode(resources: &[Value]) -> Result<Vec<Any>, LabError> {
+        resources.iter().map(codec::any).collect()
+    }
+
+    /// [`Ads::send`] of resources that were encoded before.
+    ///
+    /// # Errors
+    /// As [`Ads::send`].
+    pub fn send_encoded(
+        &self,
+        type_url: &str,
+        version_info: &str,
+        nonce: &str,
+        resources: Vec<Any>,
+    ) -> Result<String, LabError> {
         let mut state = self.shared.lock();
         let nonce = state.nonce(nonce);
         let message = DiscoveryResponse {

@@ -18,6 +18,7 @@ use meshdump::lab::{self, Ads, EnvoyProcess, Launch, types};
 use meshdump::model::envoy::Name;
 use meshdump::model::stream::{Us, XdsType};
 use meshdump::sim::envoy::{Action, ListenerView, Prepared, Settings, Step};
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::envoy_play::note;
@@ -37,16 +38,23 @@ fn name(resource: &Value) -> String {
 }
 
 /// A response as a line of a recording.
-fn line(delta: bool, t: f64, version: &str, nonce: &str, response: &Response) -> Value {
+fn line(delta: bool, t: f64, version: &str, nonce: &str, response: &Response) -> String {
     let Response { kind, resources, removed } = response;
     if delta {
         let resources: Vec<Value> =
             resources.iter().map(|r| json!({"name": name(r), "version": version, "resource": r})).collect();
         json!({"t": t, "type_url": kind, "system_version_info": version, "nonce": nonce, "resources": resources,
                "removed_resources": removed})
+        .to_string()
     } else {
-        json!({"t": t, "type_url": kind, "version_info": version, "nonce": nonce, "resources": resources})
+        whole(t, kind, version, nonce, &serde_json::to_string(resources).unwrap())
     }
+}
+
+/// The same of a state of the world whose resources are text.
+fn whole(t: f64, kind: &str, version: &str, nonce: &str, resources: &str) -> String {
+    let head = json!({"t": t, "type_url": kind, "version_info": version, "nonce": nonce}).to_string();
+    format!("{},\"resources\":{resources}}}", head.trim_end_matches('}'))
 }
 
 pub(crate) struct Stream {
@@ -72,7 +80,7 @@ impl Stream {
                     version += 1;
                     let t = second as f64 + f64::from(i as u32 * times + again) / 1000.0;
                     let number = version.to_string();
-                    out.push(line(self.delta, t, &number, &number, response).to_string() + "\n");
+                    out.push(line(self.delta, t, &number, &number, response) + "\n");
                 }
             }
         }
@@ -149,6 +157,13 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// Feeds a stream to a fresh Envoy, second by second, and reads it after each.
 pub(crate) fn feed(binary: &Path, stream: &Stream) -> Observed {
+    // what takes long is done before the clock runs
+    let encode = |r: &Response| {
+        let text = serde_json::to_string(&r.resources).unwrap();
+        (r.kind, Ads::encode(&r.resources).unwrap(), text)
+    };
+    let states = if stream.delta { &[][..] } else { &stream.seconds[..] };
+    let encoded: Vec<Vec<_>> = states.par_iter().map(|s| s.iter().map(encode).collect()).collect();
     let ads = Ads::start().unwrap();
     let envoy = EnvoyProcess::start(&Launch {
         binary: binary.to_owned(),
@@ -186,23 +201,27 @@ pub(crate) fn feed(binary: &Path, stream: &Stream) -> Observed {
     let last = stream.seconds.len();
     for i in 0..last + usize::try_from(stream.drain_s).unwrap() + 1 {
         until(i as f64);
-        for response in stream.seconds.get(i).into_iter().flatten() {
+        for (n, response) in stream.seconds.get(i).into_iter().flatten().enumerate() {
             version += 1;
             let number = version.to_string();
             let asked = |seen: &[lab::Seen]| seen.iter().any(|s| s.type_url == response.kind);
             ads.wait(&format!("a subscription to {}", response.kind), WAIT, asked).unwrap();
             let t = begin.elapsed().as_secs_f64();
-            let nonce = if stream.delta {
+            let (nonce, line) = if stream.delta {
                 let names: Vec<String> = response.resources.iter().map(name).collect();
                 let list: Vec<(&str, &str, &Value)> =
                     names.iter().zip(&response.resources).map(|(n, r)| (n.as_str(), number.as_str(), r)).collect();
                 let removed: Vec<&str> = response.removed.iter().map(String::as_str).collect();
-                ads.send_delta(response.kind, &number, "", &list, &removed).unwrap()
+                let nonce = ads.send_delta(response.kind, &number, "", &list, &removed).unwrap();
+                let line = line(true, t, &number, &nonce, response);
+                (nonce, line)
             } else {
-                ads.send(response.kind, &number, "", &response.resources).unwrap()
+                let (kind, resources, text) = &encoded[i][n];
+                let nonce = ads.send_encoded(kind, &number, "", resources.clone()).unwrap();
+                let line = whole(t, kind, &number, &nonce, text);
+                (nonce, line)
             };
-            let line = line(stream.delta, t, &number, &nonce, response);
-            out.recording.push_str(&line.to_string());
+            out.recording.push_str(&line);
             out.recording.push('\n');
             nonces.push(nonce.clone());
             // CDS is answered only when the clusters are warm, so what they wait for must be able to follow

@@ -119,6 +119,23 @@ pub(crate) fn streams() -> Vec<Stream> {
         (1..=10).map(|n| lds(vec![listener("edge", (0..n * 4).map(|i| inline_chain(i, 5)).collect())])).collect();
     all.push(sotw("in-place growth", 6, growing));
 
+    // one chain for all names of a certificate (contour#1636): each generation has all names in its matcher
+    let grouped = (0..10)
+        .map(|n| {
+            let names = |i: usize| (0..20 + usize::from(i == 0) * n).map(move |k| format!("n{k}.s{i}.example.com"));
+            let chain = |i| {
+                let matched = json!({"filter_chain_match": {"server_names": names(i).collect::<Vec<_>>()}});
+                with(rds_chain(i, "web"), matched)
+            };
+            let mut second = lds(vec![listener("edge", (0..12).map(chain).collect())]);
+            if n == 0 {
+                second.push(push(types::ROUTE, vec![routes("web", 20, 0)]));
+            }
+            second
+        })
+        .collect();
+    all.push(sotw("many names, in place", 6, grouped));
+
     let order_only = (0..8)
         .map(|n| {
             let mut chains: Vec<Value> = (0..20).map(|i| inline_chain(i, 10)).collect();

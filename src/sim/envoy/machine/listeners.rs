@@ -201,6 +201,7 @@ impl<'p> Machine<'p> {
         let stamp = self.generations[place as usize].stamp;
         self.ledger.add(&l.own);
         if let Some(origin) = origin {
+            self.ledger.remove_amount(self.plan.pricer.spared_in_place());
             self.mark_chains(origin);
         }
         let mark = if origin.is_some() { self.mark } else { NONE };
@@ -313,6 +314,9 @@ impl<'p> Machine<'p> {
                 self.addresses[a as usize].retain(|p| *p != place);
             }
             let mut held = l.own.own;
+            if g.stage == Stage::Group {
+                held -= self.plan.pricer.spared_in_place();
+            }
             for (at, c) in g.chains.iter().zip(&l.chains) {
                 let chain = &mut self.chains[*at as usize];
                 chain.live -= 1;
@@ -400,6 +404,8 @@ impl<'p> Machine<'p> {
     /// Frees a generation and the chains that no other has.
     pub(super) fn destroy(&mut self, place: Place) {
         let g = &mut self.generations[place as usize];
+        // of two generations one pays for what both have
+        let shares = g.stage == Stage::Group || (g.stage == Stage::Warming && g.in_place);
         let (stage, body) = (g.stage, g.body);
         let chains = std::mem::take(&mut g.chains);
         g.stage = Stage::Free;
@@ -411,6 +417,11 @@ impl<'p> Machine<'p> {
         }
         let mut held = l.own.own;
         self.ledger.remove(&l.own);
+        if shares {
+            let spared = self.plan.pricer.spared_in_place();
+            held -= spared;
+            self.ledger.add_amount(spared);
+        }
         for (at, own) in chains.iter().zip(&l.chains) {
             let c = &mut self.chains[*at as usize];
             c.refs -= 1;
