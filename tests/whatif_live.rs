@@ -67,19 +67,24 @@ fn seconds(bench: &Bench, factor: f64) -> Vec<Vec<Response>> {
 #[test]
 fn the_fixes_of_contour_on_a_live_envoy() {
     let Some(binary) = envoy() else { return };
-    let ingresses = std::env::var("MESHDUMP_CONTOUR").unwrap_or_else(|_| "60".to_owned());
+    let asked_for = std::env::var("MESHDUMP_CONTOUR").ok();
+    let ingresses = asked_for.clone().unwrap_or_else(|| "60".to_owned());
     let (factor, drain) = (factor(), format!("{DRAIN_S}s"));
     let bench = Bench::new();
     let mut live: Vec<(f64, u64)> = Vec::new();
     let mut wrong = Vec::new();
     let mut behind = 0.0_f64;
-    for (name, options, _) in RUNS {
+    // those of these numbers, or all
+    let asked = std::env::var("MESHDUMP_CONTOUR_RUNS").ok();
+    let asked = |i: usize| asked.as_ref().is_none_or(|a| a.split(',').any(|n| n.parse() == Ok(i)));
+    let runs: Vec<_> = RUNS.into_iter().enumerate().filter(|(i, _)| asked(*i)).map(|(_, run)| run).collect();
+    for (name, options, _) in &runs {
         let args = ["generate", "contour", "--ingresses", &ingresses, "--block", "100", "--tls", "--delete"];
         let more =
             ["--fix", "sds", "--drain-time", &drain, "--answer", ANSWER, "--recording", "always", "--out", "made"];
-        assert_eq!(bench.run(&[&args[..], options, &more].concat()).code, 0);
+        assert_eq!(bench.run(&[&args[..], options, &more[..]].concat()).code, 0);
         let drain_s = (DRAIN_S as f64 / factor) as u64;
-        let stream = Stream { name: name.to_owned(), delta: false, drain_s, seconds: seconds(&bench, factor) };
+        let stream = Stream { name: (*name).to_owned(), delta: false, drain_s, seconds: seconds(&bench, factor) };
         let played = || {
             let observed = feed(&binary, &stream);
             let folder = tempfile::tempdir().unwrap();
@@ -94,8 +99,12 @@ fn the_fixes_of_contour_on_a_live_envoy() {
             (report, bad, error, late)
         };
         let (mut report, mut bad, mut error, mut late) = played();
-        if late > LATE_S {
+        // a large one falls behind again
+        if late > LATE_S && asked_for.is_none() {
             (report, bad, error, late) = played();
+        }
+        if late > LATE_S {
+            note(&format!("{name}: fell {late:.1} s behind"));
         }
         behind = behind.max(late);
         wrong.extend(bad.into_iter().map(|w| format!("{name}: {w}")));
@@ -107,11 +116,11 @@ fn the_fixes_of_contour_on_a_live_envoy() {
 
     let mut args = vec!["whatif", "made/watch.jsonl.gz", "--preset", "contour-0.5", "--answer", ANSWER, "-o", "json"];
     args.extend(["--server-info", "made/server_info.json"]);
-    RUNS.iter().for_each(|r| args.extend(["--scenario", r.2]));
+    runs.iter().for_each(|r| args.extend(["--scenario", r.2]));
     let run = bench.run(&args);
     assert_eq!((run.code, &*run.stderr), (0, ""));
     let report = run.json();
-    let said: Vec<(f64, u64)> = RUNS
+    let said: Vec<(f64, u64)> = runs
         .iter()
         .map(|(.., scenario)| {
             let run = report["runs"].as_array().unwrap().iter().find(|r| r["scenario"] == *scenario).unwrap();
@@ -119,7 +128,7 @@ fn the_fixes_of_contour_on_a_live_envoy() {
             (run["peak"]["allocated"]["bytes"].as_f64().unwrap(), lds["pushes_sent"].as_u64().unwrap())
         })
         .collect();
-    for ((name, ..), (live, said)) in RUNS.iter().zip(live.iter().zip(&said)) {
+    for ((name, ..), (live, said)) in runs.iter().zip(live.iter().zip(&said)) {
         note(&format!("{name}: {} LDS pushes, peak {:.1} MB live, {:.1} MB said", live.1, live.0 / 1e6, said.0 / 1e6));
         assert_eq!(live.1, said.1, "{name}: LDS pushes");
         assert!(
@@ -138,7 +147,7 @@ fn the_fixes_of_contour_on_a_live_envoy() {
     // the same order of benefits, where they are further apart than what is allowed above
     for (i, a) in live.iter().enumerate() {
         for (j, _) in live.iter().enumerate().filter(|(_, b)| a.0 > b.0 * 1.1) {
-            assert!(said[i].0 > said[j].0, "{} needs more than {}", RUNS[i].0, RUNS[j].0);
+            assert!(said[i].0 > said[j].0, "{} needs more than {}", runs[i].0, runs[j].0);
         }
     }
 }
@@ -151,8 +160,12 @@ fn connections_that_a_live_envoy_cuts() {
     let bench = Bench::new();
     let sink = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = sink.local_addr().unwrap().port();
-    // keeps what it accepts
-    std::thread::spawn(move || sink.incoming().flatten().collect::<Vec<_>>());
+    // each connection is closed when the other side closes it
+    std::thread::spawn(move || {
+        for mut stream in sink.incoming().flatten() {
+            std::thread::spawn(move || while stream.read(&mut [0; 64]).is_ok_and(|n| n > 0) {});
+        }
+    });
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let ads = Ads::start().unwrap();
     let process = EnvoyProcess::start(&Launch {
@@ -164,7 +177,7 @@ fn connections_that_a_live_envoy_cuts() {
     .unwrap();
     let begin = Instant::now();
     let mut lines = Vec::new();
-    let mut push = |lines: &mut Vec<String>, kind: &'static str, version: &str, resource: Value| {
+    let push = |lines: &mut Vec<String>, kind: &'static str, version: &str, resource: Value| {
         ads.wait("a subscription", WAIT, |seen| seen.iter().any(|s| s.type_url == kind)).unwrap();
         let t = begin.elapsed().as_secs_f64();
         let nonce = ads.send(kind, version, "", std::slice::from_ref(&resource)).unwrap();
@@ -205,6 +218,7 @@ fn connections_that_a_live_envoy_cuts() {
     let mut old = open(12);
     sample(&mut lines);
     let replaced = push(&mut lines, types::LISTENER, "2", listener(20_000));
+    sample(&mut lines);
     let young = open(5);
     sample(&mut lines);
     // four leave by themselves while the listener drains
@@ -215,9 +229,12 @@ fn connections_that_a_live_envoy_cuts() {
     }
     let closed = |streams: &[TcpStream]| {
         let gone = |s: &&TcpStream| {
-            s.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            matches!((*s).read(&mut [0; 1]), Ok(0))
-                || (*s).read(&mut [0; 1]).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset)
+            let mut stream: &TcpStream = s;
+            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            match stream.read(&mut [0; 1]) {
+                Ok(n) => n == 0,
+                Err(e) => e.kind() == std::io::ErrorKind::ConnectionReset,
+            }
         };
         streams.iter().filter(gone).count() as u64
     };
@@ -237,7 +254,8 @@ fn connections_that_a_live_envoy_cuts() {
     };
     let [least, most] = bounds(0);
     note(&format!("connections: said {least} to {most}"));
-    assert!(least <= cut && cut <= most && most < 12, "{least} to {most}");
-    // after one second those were there still that left later
-    assert!(bounds(1)[1] >= cut, "{:?}", bounds(1));
+    // no sample tells the five new ones from the eight
+    assert!(least <= cut && cut <= most && most <= 12, "{least} to {most}");
+    // a drain of one second is over before the four leave
+    assert!(bounds(1)[1] == 12, "{:?}", bounds(1));
 }

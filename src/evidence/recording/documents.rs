@@ -75,15 +75,15 @@ pub(super) enum Message {
 pub(super) struct Document {
     pub(super) t: Option<Us>,
     /// The node of a request.
-    pub(super) node: Option<Node>,
+    pub(super) node: Option<Box<Node>>,
     pub(super) message: Message,
 }
 
 /// The node that a request names.
-fn node(fields: &[Item<'_>]) -> Option<Node> {
+fn node(fields: &[Item<'_>]) -> Option<Box<Node>> {
     let object = get(fields, &["node"]).filter(|n| n.first() == Some(&b'{'))?;
     let wire = tally::scoped(|| serde_json::from_slice::<WireNode>(object)).0;
-    Some(config_dump::node(&wire.unwrap_or_default()))
+    Some(Box::new(config_dump::node(&wire.unwrap_or_default())))
 }
 
 /// The fields of an object, and where it ends.

@@ -394,7 +394,7 @@ impl<'a> Joiner<'a> {
 
     fn document(&mut self, d: documents::Document, line: u64) {
         if let Some(node) = d.node {
-            self.timeline.meet(&self.label, node);
+            self.timeline.meet(&self.label, *node);
         }
         match d.message {
             Message::Foreign => self.foreign += 1,

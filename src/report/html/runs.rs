@@ -33,12 +33,12 @@ pub(super) fn verdict(kind: &str, r: &Runs) -> Markup {
         h1 { (title) }
         (best(kind, r))
         p class="dim" {
-            (count(r.recording.pushes, "push", "pushes")) " over " (span(r.recording.until - r.recording.from))
+            (count(run.pushes_sent.unwrap_or(r.recording.pushes), "push", "pushes")) " over " (span(r.recording.until - r.recording.from))
             " · Envoy " (Name(&run.envoy.version, 20)) " · " (count(run.envoy.concurrency.into(), "worker", "workers"))
             " · drain time " (span(run.drain_time_s))
             @if r.recording.times_assumed { " · times were made up, one second apart" }
         }
-        p class="big" { (size(peak.allocated.bytes)) " " small { "peak allocated, simulated, " (size(peak.allocated.low)) " to " (size(peak.allocated.high)) ", " (span(peak.t - from(run))) " after the start" } }
+        p class="big" { (size(peak.allocated.bytes)) " " small { "peak allocated" @if kind == "whatif" { " of " (name(run.name(), 80)) } ", simulated, " (size(peak.allocated.low)) " to " (size(peak.allocated.high)) ", " (span(peak.t - from(run))) " after the start" } }
         @if !peak.cause.is_empty() { p { "Raised by " (name(&peak.cause, 200)) "." } }
         p {
             (size(peak.draining_bytes)) " of it held by old generations: " (grouped(peak.listeners_draining)) " listeners and "
@@ -101,6 +101,15 @@ pub(super) fn sections(r: &Runs, i: usize) -> Markup {
     }
 }
 
+/// Drains, and of them whole listeners and filter chains.
+fn drains_of(r: &Run) -> String {
+    let all = grouped(r.drains_total());
+    match r.listeners_drained.zip(r.filter_chains_drained) {
+        Some((listeners, chains)) => format!("{all} ({}/{})", grouped(listeners), grouped(chains)),
+        None => all,
+    }
+}
+
 /// Responses less than in the first run.
 fn signed_count(first: u64, n: u64) -> String {
     if n > first { format!("-{}", grouped(n - first)) } else { grouped(first - n) }
@@ -114,20 +123,19 @@ fn scenarios(runs: &[Run], i: usize) -> Markup {
         div class="scroll" {
             table class="sort" {
                 thead { tr {
-                    th { "Scenario" } th class="n" { "Peak" } th class="n" { "Against the first" } th class="n" { "Pushes" } th class="n" { "Saved" } th class="n" { "Drains" }
-                    th class="n" { "Listeners" } th class="n" { "Chains" } @if cuts { th class="n" { "Connections cut" } }
+                    th { "Scenario" } th class="n" { "Peak" } th class="n" { "Against the first" } th class="n" { "Pushes" } th class="n" { "Saved" }
+                    th class="n" title="of them whole listeners / filter chains in place" { "Drains (L/C)" } @if cuts { th class="n" { "Connections cut" } }
                     th class="n" { "Wait p50, ms" } th class="n" { "p99" } th class="n" { "longest" } th class="n" { "End" } th { "Over the limit" }
                 } }
                 tbody {
                     @for r in runs.iter().take(ROWS) {
                         tr {
-                            td class="x" { (name(r.name(), 80)) @if r.pareto { " " span class="dim" { "(on the front: nothing beats it in both)" } } @if let Some(b) = &r.bound { br; span class="dim" { (name(b, 200)) } } }
+                            td class="x" { (name(r.name(), 80)) @if r.pareto { " " span class="dim" { "(front)" } } @if let Some(b) = &r.bound { br; span class="dim" { (name(b, 200)) } } }
                             td class="n" { @match r.peak_bytes() { Some(n) => (size(n)), None => "-" } }
                             td class="n" { @match r.delta_peak { Some(d) => (signed(d)), None => "-" } }
                             td class="n" { @match r.pushes_sent { Some(n) => (grouped(n)), None => (grouped(r.pushes.len() as u64)) } }
                             td class="n" { @match r.pushes_sent.zip(sent) { Some((n, first)) => (signed_count(first, n)), None => "-" } }
-                            td class="n" { @if r.peak.is_some() { (grouped(r.drains_total())) } @else { "-" } }
-                            @for n in [r.listeners_drained, r.filter_chains_drained] { td class="n" { @match n { Some(n) => (grouped(n)), None => "-" } } }
+                            td class="n" { @if r.peak.is_some() { (drains_of(r)) } @else { "-" } }
                             @if cuts { td class="n" { @match r.connections_cut { Some(c) => (cut(c.least, c.most)), None => "-" } } }
                             @match &r.staleness_ms {
                                 Some(s) => { @for ms in [s.p50, s.p99, s.max] { td class="n" { (grouped(ms.round() as u64)) } } }
@@ -137,7 +145,7 @@ fn scenarios(runs: &[Run], i: usize) -> Markup {
                             td { @match r.over_limit_t { Some(t) => { strong class="sev error" { "after " (span(t - from(r))) } } None => "-" } }
                         }
                     }
-                    @if runs.len() > ROWS { tr class="rest" { td colspan="14" { "[" (count((runs.len() - ROWS) as u64, "other", "others")) "]" } } }
+                    @if runs.len() > ROWS { tr class="rest" { td colspan="12" { "[" (count((runs.len() - ROWS) as u64, "other", "others")) "]" } } }
                 }
             }
         }

@@ -201,8 +201,13 @@ impl Server<'_> {
                 continue;
             }
             let held = |kind| self.places[slot(kind)].sent;
-            if !self.world.wanted(kind, upto, &held) || self.skips(kind, from, upto) {
+            let wanted = self.world.wanted(kind, upto, &held);
+            if !wanted || self.skips(kind, from, upto) {
                 self.places[place].waiting.pop_front();
+                if wanted {
+                    // it says the same: what comes next is compared with this
+                    self.places[place].sent = upto;
+                }
                 self.out.push(Delivery { t, kind, upto, sent: false });
                 continue;
             }
@@ -223,8 +228,8 @@ impl Server<'_> {
         let same = |kind| self.world.content(kind, from) == self.world.content(kind, upto);
         // Kuma's version of EDS is that of CDS too
         let with_clusters = self.policy.eds_follows_cds && kind == XdsType::Endpoints;
-        (compares && same(kind) && !(with_clusters && !same(XdsType::Cluster)))
-            || self.world.silent(kind, from, upto, self.policy.transport)
+        let unchanged = same(kind) && (!with_clusters || same(XdsType::Cluster));
+        (compares && unchanged) || self.world.silent(kind, from, upto, self.policy.transport)
     }
 
     /// When the next drain ends that keeps LDS from being sent now.

@@ -148,8 +148,12 @@ impl<'a> Recorded<'a> {
         let mut place = (Us(i64::MIN), 0);
         let mut sent = [0_usize; 9];
         let mut worlds: [BTreeMap<NameId, BodyId>; 9] = std::array::from_fn(|_| BTreeMap::new());
-        for d in deliveries.iter_mut().filter(|d| d.sent) {
+        for d in deliveries {
+            // what was not sent says the same as what was
             let from = std::mem::replace(&mut sent[slot(d.kind)], d.upto);
+            if !d.sent {
+                continue;
+            }
             match self.payload(d.kind, from, d.upto, transport, &mut worlds[slot(d.kind)]) {
                 Some((push, state)) => {
                     let at = self.pushes[state - 1];
