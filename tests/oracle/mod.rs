@@ -164,6 +164,7 @@ pub(crate) fn feed(binary: &Path, stream: &Stream) -> Observed {
     };
     let states = if stream.delta { &[][..] } else { &stream.seconds[..] };
     let encoded: Vec<Vec<_>> = states.par_iter().map(|s| s.iter().map(encode).collect()).collect();
+    let mut encoded = encoded.into_iter();
     let ads = Ads::start().unwrap();
     let envoy = EnvoyProcess::start(&Launch {
         binary: binary.to_owned(),
@@ -201,7 +202,8 @@ pub(crate) fn feed(binary: &Path, stream: &Stream) -> Observed {
     let last = stream.seconds.len();
     for i in 0..last + usize::try_from(stream.drain_s).unwrap() + 1 {
         until(i as f64);
-        for (n, response) in stream.seconds.get(i).into_iter().flatten().enumerate() {
+        let mut ready = encoded.next().unwrap_or_default().into_iter();
+        for response in stream.seconds.get(i).into_iter().flatten() {
             version += 1;
             let number = version.to_string();
             let asked = |seen: &[lab::Seen]| seen.iter().any(|s| s.type_url == response.kind);
@@ -216,9 +218,9 @@ pub(crate) fn feed(binary: &Path, stream: &Stream) -> Observed {
                 let line = line(true, t, &number, &nonce, response);
                 (nonce, line)
             } else {
-                let (kind, resources, text) = &encoded[i][n];
-                let nonce = ads.send_encoded(kind, &number, "", resources.clone()).unwrap();
-                let line = whole(t, kind, &number, &nonce, text);
+                let (kind, resources, text) = ready.next().unwrap();
+                let nonce = ads.send_encoded(kind, &number, "", resources).unwrap();
+                let line = whole(t, kind, &number, &nonce, &text);
                 (nonce, line)
             };
             out.recording.push_str(&line);
