@@ -116,7 +116,9 @@ impl Pseudonyms {
                     i += len;
                 }
             } else {
-                let starts = i == 0 || !(is_word(text[i - 1]) || text[i - 1] == b'.');
+                // behind a dot only in the name of a stat, `listener.10.1.2.3_80`: versions have digits before it
+                let of_stat = i > 1 && text[i - 1] == b'.' && text[i - 2].is_ascii_alphabetic();
+                let starts = i == 0 || of_stat || !(is_word(text[i - 1]) || text[i - 1] == b'.');
                 if let Some(len) = timestamp(&text[i..]).filter(|_| starts) {
                     i += len;
                 } else if let Some(len) = ipv4(&text[i..]).filter(|_| starts) {
@@ -499,7 +501,10 @@ mod tests {
     fn addresses_keep_their_class() {
         assert!(names("172.16.3.4:80").starts_with("172.16."));
         assert!(names("192.168.3.4_80").ends_with("_80"));
-        for kept in ["127.0.0.1", "0.0.0.0", "169.254.169.254", "::1", "1.22.3"] {
+        let stat = names("listener.192.168.3.4_80.downstream_cx_active");
+        assert!(stat.starts_with("listener.192.168.") && stat.ends_with("_80.downstream_cx_active"), "{stat}");
+        assert_eq!(stat["listener.".len()..].split('_').next().unwrap(), names("192.168.3.4"));
+        for kept in ["127.0.0.1", "0.0.0.0", "1.2.3.4.5", "v1.22.3.4", "169.254.169.254", "::1", "1.22.3"] {
             assert_eq!(names(kept), kept);
         }
         let six = names("[fd00:12:ab::7]:80");
