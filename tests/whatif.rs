@@ -863,3 +863,32 @@ fn a_watch_of_several_files_and_of_what_matters_to_nobody() {
         assert!(run["timeline"].as_array().unwrap().iter().all(|r| r["clusters_warming"] == 0));
     }
 }
+
+#[test]
+fn a_cluster_that_is_new_is_answered_when_its_endpoints_came() {
+    let bench = Bench::new();
+    let lines = [
+        response(0.0, CDS, "1", &[eds_cluster(1)]),
+        response(0.5, CDS, "2", &[eds_cluster(2)]),
+        response(1.2, EDS, "3", &[endpoints()]),
+    ];
+    bench.put("in.jsonl", lines.join("\n"));
+    let report = whatif(&bench, &["--policy", "ack-clocked", "--answer", "10ms"]);
+    assert_eq!(sent(&report["runs"][1]), [(0.0, "CDS"), (1.2, "EDS"), (1.21, "CDS")]);
+}
+
+#[test]
+fn a_lone_delta_that_changes_nothing_goes_out_as_it_was_recorded() {
+    let bench = Bench::new();
+    let push = |t: f64, list: &[&str], removed: &[&str]| {
+        let resources: Vec<Value> =
+            list.iter().map(|n| json!({"name": n, "version": "1", "resource": listener(n, "p")})).collect();
+        json!({"t": t, "type_url": "type.googleapis.com/envoy.config.listener.v3.Listener", "system_version_info": t.to_string(),
+            "resources": resources, "removed_resources": removed})
+        .to_string()
+    };
+    // what came and went inside one batch is not sent, and does not make the next one part of it
+    bench.put("in.jsonl", [push(0.0, &["a"], &[]), push(0.5, &[], &["a"]), push(10.0, &[], &["x"])].join("\n"));
+    let report = whatif(&bench, &["--policy", "fixed-window:window=1s"]);
+    assert_eq!(times(&report["runs"][1]), [11.0]);
+}
