@@ -892,3 +892,14 @@ fn a_lone_delta_that_changes_nothing_goes_out_as_it_was_recorded() {
     let report = whatif(&bench, &["--policy", "fixed-window:window=1s"]);
     assert_eq!(times(&report["runs"][1]), [11.0]);
 }
+
+#[test]
+fn a_recording_without_a_push_says_so() {
+    let bench = Bench::new();
+    let line =
+        "[2026-11-20 22:10:51.813][21501][info][upstream] [source/server/lds_api.cc:99] lds: add/update listener 'l0'";
+    bench.put("envoy.log", [line, line, line].join("\n"));
+    let run = bench.run(&["whatif", "envoy.log", "--policy", "istio"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("note: the recording has no push"), "{}", run.stdout);
+}

@@ -566,6 +566,13 @@ pub fn report(
 /// What must be said of a recorded stream as the input of batching.
 pub fn notes(recording: &Recording, scenarios: &[Scenario], answer: Us) -> Vec<String> {
     let mut notes = Vec::new();
+    if !recording.events.iter().any(|e| matches!(e.what, What::Push(_))) {
+        notes.push(
+            "the recording has no push, so that all scenarios are the same: a log does not say what was sent; add the tap, the \
+             responses or dumps of the same time"
+                .to_owned(),
+        );
+    }
     if scenarios.iter().any(|s| s.drain_strategy.is_some()) {
         notes.push(
             "the drain strategy decides when clients are told to close, not how long a drain takes: memory stays, and how \
